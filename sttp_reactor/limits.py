@@ -1,0 +1,116 @@
+"""Every number the package lives by, with its unit and the reason for it.
+
+What an operator may change has its default here and its row in the configuration's table. The rest are
+properties of the protocol or of the design; they are here so that each is written once.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+# -- The protocol (PROTOCOL.md section 1) --
+
+MAX_CONTENTS_CHARACTERS: Final = 160
+MAX_NAME_CHARACTERS: Final = 32
+
+# The line with its line end. 160 characters of four bytes and a deep path fit several times over; HTTP servers
+# settle on the same figure for a request line (nginx, Apache and h11 accept 8 to 64 KiB).
+MAX_LINE_BYTES: Final = 8192
+
+DEFAULT_PORT: Final = 8080
+DEFAULT_TLS_PORT: Final = 8443
+
+# -- Time (seconds). A peer is closed when it keeps us waiting for longer. --
+
+IDLE_TIMEOUT: Final = 60.0
+# From a request's first byte to its line end. One line is one packet; ten seconds forgive a lost one or two.
+REQUEST_TIMEOUT: Final = 10.0
+WRITE_TIMEOUT: Final = 30.0
+# A TLS handshake, from the accepted connection to its end: two round trips, and a lost packet or two as above.
+HANDSHAKE_TIMEOUT: Final = 10.0
+SHUTDOWN_TIMEOUT: Final = 10.0
+# After our last byte we read and drop what the peer still sends, for this long: closing over unread bytes would
+# make the kernel reset the connection and take the reply with it (nginx calls this lingering_close).
+LINGER_SECONDS: Final = 2.0
+# Out of descriptors: accepting stops for this long (asyncio waits 1 s, too).
+ACCEPT_PAUSE_SECONDS: Final = 1.0
+
+# A limit that is hit all the time is logged this often.
+LOG_AGAIN_SECONDS: Final = 60.0
+
+# -- The reactor --
+
+# One recv. Large enough for hundreds of pipelined requests, small enough that what one connection can ask for in a
+# turn, and so the time the others wait, stays bounded.
+READ_BYTES: Final = 8192
+# The kernel clips this to net.core.somaxconn. A burst of a few thousand connects should not meet a full queue.
+BACKLOG: Final = 4096
+# Ready sockets served in a turn, where the selector can be told; the kernel gives the others first the next time.
+# Python allocates room for as many events at each wait, so asking for all of 10,000 connections would cost every turn.
+EVENTS_PER_TURN: Final = 1024
+# Turns for which work for other threads may wait for a moment when no socket is ready.
+LULL_TURNS: Final = 6
+# Accepted per listener and turn, so that a flood of connects does not starve those already connected.
+ACCEPTS_PER_TURN: Final = 64
+# Steps of TLS handshakes per turn. The dear one signs: 0.2 ms with a key on P-256, 0.5 ms with RSA 2048, 4 ms with RSA
+# 4096, and to verify a client's certificate takes 0.5 ms. A burst of connects must not keep those already connected
+# waiting for longer than some of these.
+HANDSHAKES_PER_TURN: Final = 8
+# Water marks of a connection's write buffer. Above the high one it is neither read nor parsed; below the low one it
+# goes on. A snippet's reply has at most some 9 KB, so high is a few replies; asyncio uses the same pair.
+HIGH_WATER_BYTES: Final = 65536
+LOW_WATER_BYTES: Final = 16384
+
+# -- Sessions --
+
+MAX_CONNECTIONS: Final = 10_000
+# Requests of one connection that may wait for the disk at once.
+REQUESTS_IN_FLIGHT: Final = 128
+# Requests parsed per connection and turn, cached answers included; then it queues behind the others.
+REQUESTS_PER_TURN: Final = 256
+
+# Pipelined requests answered in one go from the cache. With replies of at most some 9 KB, and usually 50 bytes, this is
+# what one chunk can add to a write buffer that nobody reads.
+CHUNK_LINES: Final = 512
+
+# -- Disk workers --
+
+DISK_THREADS: Final = 4
+# Jobs one worker takes before it hands back what it has: results should not wait for long for the next ones.
+BATCH_JOBS: Final = 64
+# Writes that share one sync. More wait for the next one.
+COMMIT_WRITES: Final = 256
+# A job that has waited this long means that the worker in front of it is stuck on a slow disk: another is woken. Less
+# would wake them for nothing (on a quick disk one worker does more than four, who fight over the interpreter's lock).
+STUCK_SECONDS: Final = 0.002
+# With no write for this long the journal is emptied, so that there is little to recover.
+CHECKPOINT_SECONDS: Final = 5.0
+# Jobs that wait for a worker. At the bound sessions stop parsing; nothing is refused and nothing grows.
+QUEUED_JOBS: Final = 4096
+
+# -- The cache (published defaults, PROTOCOL.md section 6) --
+
+CACHE_FILES: Final = 100
+CACHE_BYTES: Final = 10_485_760
+CACHE_EXPIRATION: Final = 300.0
+# Entries dropped per slice of the background sweep: a slice takes well under a millisecond.
+SWEEP_SLICE: Final = 500
+SWEEP_SECONDS: Final = 1.0
+# And per request, where the hot path finds some at the front of the queue.
+SWEEP_GLANCE: Final = 8
+
+# -- Rules of access --
+
+# Names in `who`, of all rules together. Each is compared with every new connection's peer, in 0.1 us or so.
+MAX_ACCESS_ENTRIES: Final = 1000
+
+# -- Several processes --
+
+MAX_PROCESSES: Final = 64
+# Changes a process may fall behind the others before it forgets its whole cache instead. 32 KiB of memory for each.
+TEAM_RING_ENTRIES: Final = 4096
+# A process that dies within this time of its start is not started again at once: something is wrong with all of them.
+RESTART_PAUSE_SECONDS: Final = 1.0
+# A process that has not answered its parent by then is stuck. Opening a log file or reading a certificate is all that
+# an order asks for.
+CONTROL_SECONDS: Final = 5.0
