@@ -1,0 +1,46 @@
+"""Socket addresses as text, both ways. Names are resolved here and nowhere else in the package's server side."""
+
+from __future__ import annotations
+
+import os
+import socket
+from typing import Any, NamedTuple
+
+from sttp_reactor.errors import StartError
+
+
+class Address(NamedTuple):
+    """One address to bind or to connect to. `sockaddr` is what the socket module wants for `family`."""
+
+    family: socket.AddressFamily
+    sockaddr: Any
+
+    @property
+    def is_unix(self) -> bool:
+        return self.family == socket.AF_UNIX
+
+    def __str__(self) -> str:
+        return format_sockaddr(self.family, self.sockaddr)
+
+
+def resolve(host: str, port: int) -> list[Address]:
+    """All stream addresses of `host`: a name, an IPv4 or IPv6 address, or a Unix socket's path (begins with `/`).
+
+    Blocks on name resolution, so it is for start-up. Raises StartError for a name that means nothing.
+    """
+    if host.startswith("/"):
+        return [Address(socket.AF_UNIX, host)]
+    try:
+        found = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except (OSError, UnicodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+        raise StartError(f"{host}: {reason}") from error
+    return list(dict.fromkeys(Address(family, sockaddr) for family, _, _, _, sockaddr in found))
+
+
+def format_sockaddr(family: int, sockaddr: Any) -> str:
+    """`192.0.2.7:8080`, `[2001:db8::7]:8080`, or the path of a Unix socket."""
+    if family == socket.AF_UNIX:
+        return os.fsdecode(sockaddr) or "unix:"
+    host, port = sockaddr[0], sockaddr[1]
+    return f"[{host}]:{port}" if family == socket.AF_INET6 else f"{host}:{port}"
