@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from sttp_reactor.store import journal
+
+MEMORY = Path("/dev/shm")
+
+
+@pytest.fixture
+def tmp_path(tmp_path: Path) -> Iterator[Path]:
+    """A directory in memory where there is such a thing: what is shown here does not depend on the disk, and thousands
+    of syncs of one that others use as well take their time. (`test_store_power_cut` has a file system of its own.)"""
+    if not MEMORY.is_dir():
+        yield tmp_path
+        return
+    folder = Path(tempfile.mkdtemp(prefix="sttp-store-", dir=MEMORY))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder)
+
+
+@pytest.fixture(autouse=True)
+def _modest_journal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many hundreds of journals are made here."""
+    monkeypatch.setattr(journal, "JOURNAL_BYTES", (128 << 10, 64 << 10))
+
+
+@pytest.fixture
+def small_journal(monkeypatch: pytest.MonkeyPatch) -> int:
+    """A journal that is full soon; its size in bytes."""
+    monkeypatch.setattr(journal, "JOURNAL_BYTES", (8192, 8192))
+    return 8192
