@@ -1,0 +1,204 @@
+"""Worker threads: the loop collects jobs, workers take them in batches, results come back in batches.
+
+Handing one job to another thread costs more than reading a small file does: a lock, a wake-up, a byte to the waker,
+and the interpreter's lock changing hands each time. So jobs are collected until no socket is ready any more, then
+handed over together; one worker is woken for all of them, and its results come back in one call. Only when a job has
+waited for STUCK_SECONDS, because the disk is slow, are more workers woken.
+
+What the workers do is a function given at construction; this module knows nothing of files.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Generic, Protocol, TypeVar
+
+from sttp_reactor.limits import BATCH_JOBS, QUEUED_JOBS, STUCK_SECONDS
+
+log = logging.getLogger(__name__)
+
+Job = TypeVar("Job")
+Result = TypeVar("Result")
+
+
+class Loop(Protocol):
+    """The part of a reactor that its users below the sessions need."""
+
+    now: float
+
+    def clock(self) -> float: ...
+    def call_soon(self, callback: Callable[[], None]) -> None: ...
+    def call_soon_threadsafe(self, callback: Callable[[], None]) -> None: ...
+    def call_in_lull(self, callback: Callable[[], None]) -> None: ...
+    def call_later(self, delay: float, callback: Callable[[], None]) -> Any: ...
+
+
+class Pool(Generic[Job, Result]):
+    """A bounded queue and the threads that empty it. All methods belong to the loop's thread."""
+
+    def __init__(
+        self,
+        loop: Loop,
+        name: str,
+        threads: int,
+        work: Callable[[Iterator[Job]], Iterable[tuple[Job, Result]]],
+        deliver: Callable[[list[tuple[Job, Result]]], None],
+        fail: Callable[[Job, Exception], Result],
+        *,
+        most: int = BATCH_JOBS,
+        capacity: int = QUEUED_JOBS,
+    ) -> None:
+        """`work(jobs)` runs in a worker: it takes jobs from the iterator, `most` at the most, and gives the results in
+        the same order, best each as soon as it has it.
+
+        `deliver(results)` runs in the loop, once a batch. Should `work` raise, each job it had taken gets
+        `fail(job, error)` as its result, and the traceback is logged: a batch that goes wrong costs nobody else
+        anything, and the thread lives on.
+        """
+        self._loop = loop
+        self._work = work
+        self._deliver = deliver
+        self._fail = fail
+        self._most = most
+        self._capacity = capacity
+        self._collected: list[Job] = []  # not handed over yet
+        self._queue: deque[Job] = deque()
+        self._finished: deque[tuple[Job, Result]] = deque()  # workers append, the loop takes
+        self._bell: queue.SimpleQueue[bool] = queue.SimpleQueue()  # one item wakes one worker; False ends it
+        self._lock = threading.Lock()  # guards _awake, and with it the decision whom to wake
+        self._awake = 0
+        self._watching = False
+        self._waiting: deque[Callable[[], None]] = deque()
+        self._under_way = 0
+        self._threads = [
+            threading.Thread(target=self._run, name=f"{name}-{number}", daemon=True) for number in range(threads)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    @property
+    def has_room(self) -> bool:
+        return self._under_way < self._capacity
+
+    @property
+    def under_way(self) -> int:
+        """Jobs submitted and not delivered yet."""
+        return self._under_way
+
+    def submit(self, job: Job) -> bool:
+        """Have `job` done; it is handed over in the next lull. False, and nothing done, when there is no room."""
+        if self._under_way >= self._capacity:
+            return False
+        if not self._collected:
+            self._loop.call_in_lull(self._hand_over)
+        self._collected.append(job)
+        self._under_way += 1
+        return True
+
+    def when_room(self, callback: Callable[[], None]) -> None:
+        """Call once, when the queue has room again."""
+        self._waiting.append(callback)
+
+    def close(self, timeout: float) -> bool:
+        """End the threads once the queue is empty. False if one was still busy after `timeout` seconds."""
+        self._hand_over()
+        for _ in self._threads:
+            self._bell.put(False)
+        deadline = time.monotonic() + timeout
+        for thread in self._threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+        return not any(thread.is_alive() for thread in self._threads)
+
+    def __repr__(self) -> str:
+        return f"<Pool {len(self._threads)} threads, {self._awake} awake, {self._under_way} jobs under way>"
+
+    # -- In the loop --
+
+    def _hand_over(self) -> None:
+        self._queue.extend(self._collected)
+        self._collected.clear()
+        with self._lock:
+            wake = bool(self._queue) and self._awake == 0
+            self._awake += wake
+        if wake:
+            self._bell.put(True)
+        if not self._watching and len(self._threads) > 1:
+            self._watch()
+
+    def _watch(self) -> None:
+        first = self._first_in_queue()
+        self._watching = self._under_way > 0
+        if self._watching:
+            self._loop.call_later(STUCK_SECONDS, lambda: self._look_for_stuck(first))
+
+    def _first_in_queue(self) -> Job | None:
+        try:
+            return self._queue[0]
+        except IndexError:  # a worker was quicker, perhaps in this very moment
+            return None
+
+    def _look_for_stuck(self, first: Job | None) -> None:
+        """If the job that was first in the queue still is, everybody who sleeps is needed; and what a worker has done
+        before it got stuck need not wait for the rest of its batch."""
+        if first is not None and self._first_in_queue() is first:
+            with self._lock:
+                wake = min(len(self._queue), len(self._threads) - self._awake)
+                self._awake += wake
+            for _ in range(wake):
+                self._bell.put(True)
+        self._receive()
+        self._watch()
+
+    def _receive(self) -> None:
+        results = [self._finished.popleft() for _ in range(len(self._finished))]
+        if not results:
+            return
+        self._under_way -= len(results)
+        self._deliver(results)
+        for _ in range(len(self._waiting)):
+            if not self.has_room:
+                break
+            self._waiting.popleft()()
+
+    # -- In a worker --
+
+    def _run(self) -> None:
+        while self._bell.get():
+            while True:
+                self._do_batch()
+                with self._lock:
+                    if not self._queue:
+                        self._awake -= 1
+                        break
+
+    def _do_batch(self) -> None:
+        taken: list[Job] = []
+        done = 0
+        try:
+            for result in self._work(self._take(taken)):
+                self._finished.append(result)
+                done += 1
+        except BaseException as error:  # whatever it is, these jobs must be answered and this thread must go on
+            log.exception("a job failed")
+            if not taken:
+                taken += self._take([])  # it could not even begin; were they left in the queue, it would try for ever
+            reason = error if isinstance(error, Exception) else RuntimeError(repr(error))
+            self._finished.extend((job, self._fail(job, reason)) for job in taken[done:])
+        self._loop.call_soon_threadsafe(self._receive)
+
+    def _take(self, taken: list[Job]) -> Iterator[Job]:
+        enough = self._loop.clock() + STUCK_SECONDS  # on a slow disk what is done does not wait for the whole batch
+        for _ in range(self._most):
+            if taken and self._loop.clock() >= enough:
+                return
+            try:
+                job = self._queue.popleft()
+            except IndexError:
+                return
+            taken.append(job)
+            yield job
