@@ -1,0 +1,207 @@
+"""The table: one row per key. A new key is one row here and one field in `settings.py`; nothing else knows them.
+
+Defaults that are limits come from `sttp_reactor.limits`, which gives their reasons.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sttp_reactor import limits
+from sttp_reactor.config import readers
+from sttp_reactor.config.readers import Reader
+from sttp_reactor.config.rules import access_rules
+
+# A line must hold the shortest useful request of each kind; 64 bytes hold an action, a file name of 32 characters and
+# a few words. More than the protocol's 8,192 serves deep paths; every connection may buffer that much, so that ten
+# thousand of them at the upper bound are 10 GB, and nobody has a use for more.
+SHORTEST_MAX_LINE = 64
+LONGEST_MAX_LINE = 1_048_576
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One key: its dotted name, its default (a function where it depends on the user), what is allowed, and a
+    sentence for the manual. `default_text` is what the manual calls a default that is a function."""
+
+    name: str
+    default: Any
+    reader: Reader
+    manual: str
+    default_text: str = ""
+
+    @property
+    def section(self) -> str:
+        return self.name.rpartition(".")[0]
+
+    @property
+    def short_name(self) -> str:
+        return self.name.rpartition(".")[2]
+
+
+def default_docroot() -> Path:
+    """`sttp` in the XDG data home, which counts only where it is absolute (XDG Base Directory Specification).
+
+    Raises `RuntimeError` where no home folder is known.
+    """
+    data_home = os.environ.get("XDG_DATA_HOME", "")
+    base = Path(data_home) if os.path.isabs(data_home) else Path.home() / ".local" / "share"
+    return base / "sttp"
+
+
+TABLE: tuple[Key, ...] = (
+    Key(
+        "listen_address",
+        ("127.0.0.1",),
+        readers.addresses(),
+        "Where to listen; a path that begins with '/' is a Unix socket.",
+    ),
+    Key(
+        "port",
+        limits.DEFAULT_PORT,
+        readers.whole(0, 65535),
+        "The TCP port of every address; 0 takes any free one.",
+    ),
+    Key(
+        "docroot",
+        default_docroot,
+        readers.folder(),
+        "The folder of the snippets, made if it is missing. A relative path counts from the file that names it,"
+        " in a flag from the working directory.",
+        default_text="$XDG_DATA_HOME/sttp, or ~/.local/share/sttp",
+    ),
+    Key(
+        "sync",
+        True,
+        readers.boolean(),
+        "Whether an acknowledged write survives a power cut, not only a crash of the server.",
+    ),
+    Key(
+        "processes",
+        1,
+        readers.whole(1, limits.MAX_PROCESSES),
+        "How many single-threaded servers share the port. One per core is plenty; their caches stay coherent.",
+    ),
+    Key(
+        "disk_threads",
+        limits.DISK_THREADS,
+        readers.whole(1, 256),
+        "Threads that read and write files.",
+    ),
+    Key(
+        "read_only",
+        False,
+        readers.boolean(),
+        "Whether CREATE, UPDATE and DELETE are refused, for everybody.",
+    ),
+    Key(
+        "access",
+        (),
+        access_rules(),
+        "Who may do what below which path; the first rule that is about the client and the path decides. With any rule,"
+        " all that no rule is about is refused, but for clients on this machine. Only in a file.",
+    ),
+    Key("cache.enabled", True, readers.boolean(), "Whether SHOW replies are kept in memory."),
+    Key("cache.max_files", limits.CACHE_FILES, readers.whole(1), "Files kept; the least recently used go first."),
+    Key("cache.max_size", limits.CACHE_BYTES, readers.size(), "Bytes kept, likewise; 1K is 1,024 bytes, 1M is 1,024K."),
+    Key(
+        "cache.expiration",
+        limits.CACHE_EXPIRATION,
+        readers.duration(),
+        "For how long an entry is served. A file changed by another program shows after this time at the latest.",
+    ),
+    Key(
+        "limits.max_connections",
+        limits.MAX_CONNECTIONS,
+        readers.whole(1),
+        "Connections at a time; a further one is answered 500 and closed.",
+    ),
+    Key(
+        "limits.max_connections_per_address",
+        0,
+        readers.whole(0, 1_000_000),
+        "Connections at a time from one address (of IPv6, from one /64 network), counted by each process; a further one"
+        " is refused likewise. 0 sets no such limit, and Unix sockets have none.",
+    ),
+    Key(
+        "limits.max_line",
+        limits.MAX_LINE_BYTES,
+        readers.whole(SHORTEST_MAX_LINE, LONGEST_MAX_LINE),
+        "Bytes of a request line with its line end; a longer one is answered 300 and its connection closed.",
+    ),
+    Key(
+        "limits.idle_timeout",
+        limits.IDLE_TIMEOUT,
+        readers.duration(),
+        "How long a connection may rest with no request open.",
+    ),
+    Key(
+        "limits.request_timeout",
+        limits.REQUEST_TIMEOUT,
+        readers.duration(),
+        "How long a request line may take from its first byte to its end.",
+    ),
+    Key(
+        "limits.write_timeout",
+        limits.WRITE_TIMEOUT,
+        readers.duration(),
+        "How long a peer may refuse to read a waiting reply.",
+    ),
+    Key(
+        "limits.handshake_timeout",
+        limits.HANDSHAKE_TIMEOUT,
+        readers.duration(),
+        "How long a TLS handshake may take, from the connection to its end.",
+    ),
+    Key(
+        "tls.certificate",
+        None,
+        readers.file_or_false(),
+        "The server's certificate in PEM form, those that lead to its authority behind it. With it and tls.key, the TCP"
+        " addresses are served over TLS too. Relative paths as for docroot.",
+    ),
+    Key("tls.key", None, readers.file_or_false(), "The certificate's private key in PEM form, without a passphrase."),
+    Key(
+        "tls.client_ca",
+        None,
+        readers.file_or_false(),
+        "Certificates of authorities. With it, only clients whose certificate comes from one of them are served over"
+        " TLS.",
+    ),
+    Key("tls.min_version", "1.2", readers.choice("1.2", "1.3"), "The oldest version of TLS that is spoken."),
+    Key(
+        "tls.port",
+        limits.DEFAULT_TLS_PORT,
+        readers.whole(0, 65535),
+        "The TCP port of every address for TLS; 0 takes any free one.",
+    ),
+    Key(
+        "shutdown_timeout",
+        limits.SHUTDOWN_TIMEOUT,
+        readers.duration(zero=True),
+        "How long connections may take to finish once the server is told to stop.",
+    ),
+    Key(
+        "log.level",
+        "info",
+        readers.choice("debug", "info", "warning", "error", "critical"),
+        "The least important messages that are logged, on standard error.",
+    ),
+    Key("log.format", "text", readers.choice("text", "json"), "Lines to read, or one JSON object per line."),
+    Key(
+        "log.access",
+        False,
+        readers.access_log(),
+        "A file for one line per request, '-' for standard output, or false. Relative paths as for docroot.",
+    ),
+)
+
+KEYS: dict[str, Key] = {key.name: key for key in TABLE}
+SECTIONS: frozenset[str] = frozenset(key.section for key in TABLE if key.section)
+
+
+def default_of(key: Key) -> Any:
+    return key.default() if callable(key.default) else key.default
