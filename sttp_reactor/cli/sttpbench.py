@@ -1,0 +1,190 @@
+"""`sttpbench`: the load tool's command line."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from sttp_reactor.cli.arguments import COMMAND_LINE_EXIT, parse, print_out, refuse
+from sttp_reactor.cli.sttpbench_compare import check_writable, compare
+from sttp_reactor.cli.sttpbench_signals import on_interrupt
+from sttp_reactor.cli.sttpbench_stress import stress
+from sttp_reactor.load.checks import Check, parse_check
+from sttp_reactor.load.draws import parse_distribution
+from sttp_reactor.load.faults import LoadError, MissingExtra, Unreachable
+from sttp_reactor.load.hdr import is_installed, percentile_file
+from sttp_reactor.load.live import Silence, make_view
+from sttp_reactor.load.page import render
+from sttp_reactor.load.plan import (
+    MAX_CONNECTIONS,
+    MAX_KEYS,
+    MAX_PIPELINE,
+    MAX_PROCESSES,
+    Plan,
+    parse_count,
+    parse_mix,
+    parse_rate,
+    parse_seconds,
+    parse_seed,
+    parse_sizes,
+)
+from sttp_reactor.load.processes import Load, View
+from sttp_reactor.load.procfs import check_pid
+from sttp_reactor.load.result import Result
+from sttp_reactor.load.summary import summarise
+from sttp_reactor.load.target import Target, parse_target
+from sttp_reactor.printable import printable
+
+DOC = """Load an STTP server, verify every reply, and measure.
+
+Usage:
+  sttpbench [options] [--check=EXPR]... [URL]
+
+URL is sttp://host:port/directory/, host:port, [IPv6]:port or unix:/path/of/socket; without one, 127.0.0.1:8080.
+The keys are made in the directory (/sttpbench/) before the load and deleted after it.
+
+Load:
+  -c, --connections=N   Connections. [default: 50]
+  -P, --pipeline=N      Requests in flight on each connection. [default: 1]
+  -j, --processes=N     Processes of sttpbench that share the connections. [default: 1]
+  -d, --duration=TIME   How long to measure, such as 10s or 2m; 10s unless -n is given.
+  -n, --requests=N      How many requests to measure, such as 20k.
+  -w, --warm-up=TIME    Load before measuring. [default: 1s]
+  -r, --rate=N          Requests a second of all connections together, due on a fixed schedule; latency counts from
+                        when a request was due. Without it each connection asks again once it is answered.
+  --timeout=TIME        How long a reply may take before its connection is given up. [default: 10s]
+
+Work:
+  --mix=MIX             Actions and their weights, of show, list, create, update and delete, as in
+                        show=90,update=10. [default: show=100]
+  --keys=N              Files to work on. [default: 1000]
+  --dist=DIST           Which key is next: uniform, zipf:1.1, hot:80/20 (80 % of the requests go to 20 % of the
+                        keys) or seq. [default: uniform]
+  --size=CHARACTERS     Length of the texts, such as 40 or 1-160. [default: 1-160]
+  --seed=N              The same seed asks for the same keys in the same order. [default: 1]
+
+Results:
+  --server-pid=PID      Also measure CPU time and memory of this process and its children.
+  --check=EXPR          Exit with 99 unless it holds, as in 'p99<5ms', 'update.p99.9<=20ms', 'rate>10k', 'cpu<10us',
+                        'rss<50MB'. May be given several times.
+  -o, --output=FILE     Write the run as JSON, which compare reads.
+  --hgrm=FILE           Write the latencies' percentiles as HdrHistogram does.
+  --report=FILE         Write an HTML page with plots.
+  -q, --quiet           No progress while it runs.
+  -h, --help            Show this text.
+  --version             Show the version.
+
+sttpbench compare A.json B.json sets two runs side by side; sttpbench stress is tools/stress.sh. Both explain
+themselves with -h.
+Exit: 0 done, 1 wrong replies, 2 wrong command line, 7 cannot connect, 99 a check failed, 130 interrupted.
+"""
+_COMMAND = "sttpbench"
+_CHECK_FAILED = 99
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    words = list(sys.argv[1:] if argv is None else argv)
+    if words[:1] == ["stress"]:
+        return stress(words[1:])
+    if words[:1] == ["compare"]:
+        return compare(words[1:])
+    return _bench(parse(DOC, words, command=_COMMAND))
+
+
+def _bench(options: dict[str, Any]) -> int:
+    try:
+        plan = make_plan(options)
+        checks = [parse_check(text) for text in options["--check"]]
+        pid = check_pid(options["--server-pid"]) if options["--server-pid"] else None
+        if pid is None and any(check.needs_server for check in checks):
+            raise LoadError("--check: cpu and rss are the server's, which needs --server-pid")
+        for option in ("--output", "--hgrm", "--report"):
+            check_writable(option, options[option])
+    except LoadError as error:
+        refuse(_COMMAND, str(error))
+    if options["--hgrm"] and not is_installed():
+        return _complain(MissingExtra("--hgrm", "hdrhistogram"), COMMAND_LINE_EXIT)
+    return _run(plan, checks, pid, options)
+
+
+def make_plan(options: dict[str, Any]) -> Plan:
+    """Raises LoadError with a sentence for the first option that is wrong."""
+    requests = options["--requests"] and parse_count(options["--requests"], "-n")
+    seconds = options["--duration"] and parse_seconds(options["--duration"], "-d")
+    plan = Plan(
+        target=parse_target(options["URL"]) if options["URL"] else Target(),
+        connections=parse_count(options["--connections"], "-c", MAX_CONNECTIONS),
+        pipeline=parse_count(options["--pipeline"], "-P", MAX_PIPELINE),
+        processes=parse_count(options["--processes"], "-j", MAX_PROCESSES),
+        seconds=seconds or (None if requests else 10.0),
+        requests=requests,
+        warmup=parse_seconds(options["--warm-up"], "-w", zero=True),
+        rate=parse_rate(options["--rate"]) if options["--rate"] else None,
+        mix=parse_mix(options["--mix"]),
+        keys=parse_count(options["--keys"], "--keys", MAX_KEYS),
+        distribution=parse_distribution(options["--dist"]),
+        sizes=parse_sizes(options["--size"]),
+        seed=parse_seed(options["--seed"]),
+        timeout=parse_seconds(options["--timeout"], "--timeout"),
+    )
+    plan.check()
+    return plan
+
+
+def _run(plan: Plan, checks: list[Check], pid: int | None, options: dict[str, Any]) -> int:
+    view: View = Silence() if options["--quiet"] else make_view(plan, sys.stdout, sys.stderr)
+    load = Load(plan, view, pid)
+    try:
+        with on_interrupt(load.interrupt):
+            load.run()
+    except LoadError as error:
+        view.close()
+        return _complain(error, 7 if isinstance(error, Unreachable) else 1)
+    finally:
+        view.close()
+    result = load.gathering.result(interrupted=load.is_interrupted)
+    code = _write_files(result, options)
+    print_out(summarise(result), command=_COMMAND)
+    for sample in result.samples:
+        print(f"wrong: {sample}", file=sys.stderr)
+    if load.left:
+        reason = f" ({load.problem})" if load.problem else ""
+        print(f"{_COMMAND}: {load.left:,} keys below {plan.target.directory} were not deleted{reason}", file=sys.stderr)
+    failed = [check for check in checks if not _report_check(check, result)]
+    if result.interrupted:
+        return 130
+    return 1 if result.wrong or result.lost else code or (_CHECK_FAILED if failed else 0)
+
+
+def _report_check(check: Check, result: Result) -> bool:
+    passes = check.passes(result)
+    print_out(
+        f"check {check.text}: {'passed' if passes else 'FAILED'}, {check.show(check.value(result))}", command=_COMMAND
+    )
+    return passes
+
+
+def _write_files(result: Result, options: dict[str, Any]) -> int:
+    makers: dict[str, Callable[[], str]] = {
+        "--output": result.to_json,
+        "--hgrm": lambda: percentile_file(result.counts()),
+        "--report": lambda: render([result]),
+    }
+    for option, make in makers.items():
+        if options[option]:
+            try:
+                Path(options[option]).write_text(make(), encoding="utf-8")
+            except OSError as error:
+                return _complain(LoadError(f"{option}: cannot write {options[option]}: {error.strerror}"), 1)
+    return 0
+
+
+def _complain(error: LoadError, code: int) -> int:
+    print(f"{_COMMAND}: {printable(str(error))}", file=sys.stderr)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,170 @@
+"""sttpc: the client's command line, from the arguments to the exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sttp_reactor.cli.arguments import parse, refuse
+from sttp_reactor.cli.sttpc_commands import Commands
+from sttp_reactor.cli.sttpc_input import read_contents
+from sttp_reactor.cli.sttpc_output import CannotPrint, Output, say
+from sttp_reactor.cli.sttpc_report import Report
+from sttp_reactor.cli.sttpc_servers import Servers
+from sttp_reactor.cli.sttpc_targets import Target, fetch_target, read_targets
+from sttp_reactor.cli.sttpc_tls import read_tls
+from sttp_reactor.errors import LocalError
+
+DOC = """sttpc: store, show and list short texts on an STTP server.
+
+Usage:
+  sttpc fetch [options] HOST PATH
+  sttpc show [options] URL...
+  sttpc list [options] [-r] [-l] [URL]
+  sttpc create [options] [-f] URL [CONTENT]
+  sttpc update [options] URL [CONTENT]
+  sttpc delete [options] [-f] URL...
+  sttpc ping [options] [URL]
+
+fetch prints the text under PATH on HOST[:PORT], or the names for a path that ends in "/"; show prints texts, list the
+names in a directory ("/" without URL), ping how quickly a server answers. The others print nothing when they succeed.
+
+URL is sttp://host[:port]/path, host:port/path, or a plain /path on the server that -a and -p name. The port is 8080
+unless given; an IPv6 address stands in brackets. In the first two forms %XX is decoded and "?" and "#" have to be
+written %3F and %23; a plain /path, and the PATH of fetch, are taken literally. sttps://host[:port]/path is the same by
+TLS, on port 8443 unless given; HOST may be sttps://host[:port] too.
+
+CONTENT is the text, without quotes of its own. If it is "-", or left out while standard input is not a terminal, one
+line of standard input is the text; more than one line is an error, and then nothing is sent.
+
+Server:
+  -a ADDR, --address ADDR   The host of plain paths, sttps://host for TLS, or, beginning with "/", its Unix socket.
+                            Without: STTPC_ADDRESS or 127.0.0.1.
+  -p PORT, --port PORT      Its port. Without: STTPC_PORT, 8080, or 8443 for TLS.
+  --timeout SECONDS         Give up a request that takes longer, connecting included; 500ms and 2m are understood too.
+                            [default: 5]
+  --retry N                 Try N more times to connect, with growing pauses. A request that may have been carried out
+                            is never sent again. [default: 0]
+
+TLS:
+  --cacert FILE             Trust servers whose certificate comes from an authority in FILE, and no others. Without:
+                            STTPC_CACERT or the system's authorities.
+  --cert FILE               The certificate to show to a server that asks. Without: STTPC_CERT.
+  --key FILE                Its private key; without, and without STTPC_KEY, it is looked for in the same file.
+  --insecure                Trust any server: whoever can come between can read and change everything.
+
+What to do:
+  -r, --recursive           list: the directories below, too; prints whole paths.
+  -l, --long                list: each file's length in characters and its text, too.
+  -f, --force               create: replace the text of a file that exists. delete: a missing file is no error.
+
+Output:
+  -i, --include             Print each reply's status line before its data.
+  -n, --no-newline          Print no line end after the last line.
+  -j, --json                Print one JSON object for each reply, or for what came instead of one; no error messages.
+  --time                    Tell on standard error where the time went (with -j: in each object).
+  -v, --verbose             Trace on standard error: * what happens, > what is sent, < what is received.
+  -q, --quiet               Print no error messages, and nothing for ping; the exit code tells.
+  -h, --help                Print this text and stop.
+  --version                 Print the version and stop.
+
+Standard output carries data only. What a terminal would not show as text is escaped, as in \\u202e.
+Exit codes: 0 done, 1 other, 2 command line, or a text that STTP cannot carry, 3 refused (300, 310), 4 not found (400,
+410), 5 server error (500, 510), 6 host unknown, 7 cannot connect, or not by TLS, 8 not an STTP reply, or none,
+28 timed out, 130 interrupted. With several URLs, the first failure's.
+"""
+
+_COMMAND = "sttpc"
+OTHER_EXIT = 1
+INTERRUPTED_EXIT = 130
+_DAY_SECONDS = 86_400.0
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0}
+_MOST_RETRIES = 1_000_000
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run sttpc; return its exit code. A wrong command line, --help and --version leave by `SystemExit`."""
+    try:
+        arguments = parse(DOC, sys.argv[1:] if argv is None else argv, command=_COMMAND)
+        return _run(arguments, os.environ)
+    except LocalError as error:
+        refuse(_COMMAND, str(error))
+    except CannotPrint as error:
+        error.silence()
+        if error.reason:
+            say(f"{_COMMAND}: cannot write to standard output: {error.reason}")
+        return OTHER_EXIT
+    except KeyboardInterrupt:
+        return INTERRUPTED_EXIT
+
+
+def _run(arguments: dict[str, Any], environ: Mapping[str, str]) -> int:
+    if arguments["--quiet"] and arguments["--verbose"]:
+        raise LocalError("options --quiet and --verbose contradict each other")
+    targets = _targets(arguments, environ)
+    trace = (lambda mark, line: say(f"{mark} {line}")) if arguments["--verbose"] else None
+    report = Report(_output(arguments))
+    tls = read_tls(arguments, environ, targets)
+    with Servers(_seconds(arguments["--timeout"]), _retries(arguments["--retry"]), trace, tls) as servers:
+        _carry_out(arguments, targets, Commands(servers, report))
+    return report.exit_code
+
+
+def _output(arguments: dict[str, Any]) -> Output:
+    return Output(
+        as_json=arguments["--json"],
+        include=arguments["--include"],
+        no_newline=arguments["--no-newline"],
+        quiet=arguments["--quiet"],
+        timed=arguments["--time"],
+    )
+
+
+def _targets(arguments: dict[str, Any], environ: Mapping[str, str]) -> list[Target]:
+    if not arguments["fetch"]:
+        return read_targets(
+            arguments["URL"], arguments["--address"], arguments["--port"], environ, path_needed=not arguments["ping"]
+        )
+    if arguments["--address"] is not None or arguments["--port"] is not None:
+        raise LocalError("fetch takes its server as HOST[:PORT], not from --address and --port")
+    return [fetch_target(arguments["HOST"], arguments["PATH"])]
+
+
+def _carry_out(arguments: dict[str, Any], targets: list[Target], commands: Commands) -> None:
+    if arguments["fetch"]:
+        commands.fetch(targets[0])
+    elif arguments["show"]:
+        commands.show(targets)
+    elif arguments["list"]:
+        commands.list(targets[0], is_recursive=arguments["--recursive"], is_long=arguments["--long"])
+    elif arguments["create"]:
+        commands.create(targets[0], read_contents(arguments["CONTENT"]), force=arguments["--force"])
+    elif arguments["update"]:
+        commands.update(targets[0], read_contents(arguments["CONTENT"]))
+    elif arguments["delete"]:
+        commands.delete(targets, force=arguments["--force"])
+    else:
+        commands.ping(targets[0])
+
+
+def _seconds(text: str) -> float:
+    number = text.rstrip("ms")
+    try:
+        seconds = float(number) * _UNITS[text[len(number) :] or "s"]
+    except (ValueError, KeyError):
+        seconds = 0.0
+    if not 0 < seconds <= _DAY_SECONDS:
+        raise LocalError(f"--timeout: expected seconds above 0, as in 5, 0.5, 500ms or 2m, got {text!r}")
+    return seconds
+
+
+def _retries(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text[:8]) <= _MOST_RETRIES):
+        raise LocalError(f"--retry: expected a whole number, as in 3, got {text!r}")
+    return int(text)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

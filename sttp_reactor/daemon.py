@@ -1,0 +1,101 @@
+"""Running a server as a program: signals, the line that says it is ready, one process or several."""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import io
+import logging
+import signal
+from collections.abc import Callable, Iterable, Iterator
+
+from sttp_reactor import logs
+from sttp_reactor.child import log_report
+from sttp_reactor.config import Loaded, Settings
+from sttp_reactor.lifecycle import SIGNALS, Lifecycle
+from sttp_reactor.listening import Sockets, activated_endpoints
+from sttp_reactor.processes import Parent
+from sttp_reactor.reload import change_over
+from sttp_reactor.server import Server
+from sttp_reactor.systemd import Notifier, activated_sockets
+
+log = logging.getLogger(__name__)
+
+
+def run(settings: Settings, *, origin: str, read_again: Callable[[], Loaded]) -> int:
+    """Serve until SIGTERM or SIGINT. Returns the exit code; raises StartError when the server cannot start.
+
+    `origin` names the configuration that was read, for the line that says we are ready; `read_again` reads it anew for
+    a reload, and raises ConfigError.
+    """
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(logs.uncaught(log))
+        stack.enter_context(_fatal_errors_told())
+        notifier = stack.enter_context(contextlib.closing(Notifier()))
+        activated = activated_endpoints(activated_sockets())
+        lifecycle = Lifecycle(settings, origin, read_again, notifier, activated=activated is not None)
+        if settings.processes > 1:
+            return Parent(lifecycle, activated).run()
+        return _run_alone(lifecycle, activated)
+
+
+def _run_alone(lifecycle: Lifecycle, activated: Sockets | None) -> int:
+    previous = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        server = Server(lifecycle.settings, sockets=activated)
+        server.start()
+        try:
+            _listen_to_signals(server, lifecycle, binds=activated is None)
+            signal.pthread_sigmask(signal.SIG_SETMASK, previous)
+            lifecycle.ready(server.addresses)
+            _give_signs(server, lifecycle)
+            server.reactor.run()
+        finally:
+            server.close()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, previous)
+    log.info("stopped")
+    return 0
+
+
+def _listen_to_signals(server: Server, lifecycle: Lifecycle, *, binds: bool) -> None:
+    def stop() -> None:
+        lifecycle.stopping()
+        server.stop()
+
+    def take_over(settings: Settings) -> Iterable[str]:
+        change_over(server, settings, binds=binds)
+        return server.addresses
+
+    def reload() -> None:
+        if not server.is_stopping:
+            lifecycle.reload(take_over)
+
+    handlers = {
+        signal.SIGTERM: stop,
+        signal.SIGINT: stop,
+        signal.SIGHUP: reload,
+        signal.SIGUSR1: server.reopen_logs,
+        signal.SIGUSR2: lambda: log_report(server),
+    }
+    for number, handler in handlers.items():
+        server.reactor.on_signal(number, handler)
+
+
+def _give_signs(server: Server, lifecycle: Lifecycle) -> None:
+    """From a timer of the reactor's: one that no longer turns gives none, and that is what they are for."""
+    seconds = lifecycle.sign_seconds
+    if seconds is not None:
+        lifecycle.alive()
+        server.reactor.call_later(seconds, lambda: _give_signs(server, lifecycle))
+
+
+@contextlib.contextmanager
+def _fatal_errors_told() -> Iterator[None]:
+    """A crash, and a watchdog's SIGABRT, leave every thread's stack on standard error."""
+    with contextlib.suppress(AttributeError, io.UnsupportedOperation, ValueError, OSError):  # it may be closed
+        faulthandler.enable()
+    try:
+        yield
+    finally:
+        faulthandler.disable()

@@ -1,0 +1,165 @@
+"""SIGUSR1 and SIGUSR2, and what the log says of limits that are hit: once, whatever happens how often."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import signal
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from operating import Operated, operated
+from running import Wire, fails
+
+
+@pytest.fixture(params=[1, 2], ids=["alone", "two processes"])
+def processes(request: pytest.FixtureRequest) -> int:
+    count: int = request.param
+    return count
+
+
+def children_of(server: Operated) -> list[int]:
+    return [int(pid) for pid in Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text().split()]
+
+
+@contextlib.contextmanager
+def asked(server: Operated, processes: int, line: bytes) -> Iterator[list[Wire]]:
+    """Connections that have asked once: where there are several processes, enough to have reached each."""
+    with contextlib.ExitStack() as stack:
+        wires = [stack.enter_context(server.connect()) for _ in range(1 if processes == 1 else 16)]
+        for wire in wires:
+            wire.ask(line)
+        yield wires
+
+
+def test_usr1_goes_on_in_a_new_file(tmp_path: Path, processes: int) -> None:
+    with operated(tmp_path, f"processes: {processes}\nlog: {{access: access.log}}") as server:
+        with asked(server, processes, b"SHOW /before") as wires:
+            (tmp_path / "access.log").rename(tmp_path / "access.log.1")
+            for wire in wires:
+                wire.ask(b"SHOW /between")
+            server.send_signal(signal.SIGUSR1)
+            for _ in range(processes):
+                server.wait_for("log files opened anew")
+            for wire in wires:
+                wire.ask(b"SHOW /after")
+        server.stop()
+
+        def paths_in(name: str) -> list[str]:
+            return [line.split(" ")[3] for line in (tmp_path / name).read_text().splitlines()]
+
+        count = len(wires)
+        assert sorted(paths_in("access.log.1")) == ["/before"] * count + ["/between"] * count
+        assert paths_in("access.log") == ["/after"] * count
+
+
+def test_usr2_tells_everything_in_one_block(tmp_path: Path, processes: int) -> None:
+    with operated(tmp_path, f"processes: {processes}") as server, asked(server, processes, b"CREATE /a x") as wires:
+        for wire in wires:
+            wire.ask(b"SHOW /a")
+            wire.ask(b"SHOW /a")
+        mark = len(server.log)
+        server.send_signal(signal.SIGUSR2)
+        for _ in range(processes):
+            server.wait_for("the state of the server:")
+            server.wait_for(r"(?m)^    thread MainThread of process \d+:\n(      .+\n)+")
+        told = server.log[mark:]
+        if processes > 1:
+            told_of = re.search(r"the state of the parent process:\n    <Child 0: process \d+, .+\n    <Child 1", told)
+            assert told_of is not None
+        counted = re.findall(r"(?m)^    connections: (\d+) here, (\d+) in all, of 10000$", told)
+        assert [int(in_all) for _, in_all in counted] == [len(wires)] * processes
+        assert sum(int(here) for here, _ in counted) == len(wires)
+        for pattern in (
+            r"cache: 1 files of 100, 12 bytes of 10485760; \d+ hits, \d+ misses, 0 evicted, 0 expired",
+            r"requests: \d+ from the cache, \d+ reads, \d+ writes, 0 open",
+            r"workers: <Service .*<Pool 4 threads, \d awake, 0 jobs under way>",
+            r"listener 127\.0\.0\.1:\d+: \d+ accepted, 0 pauses",
+            r"connection <Session 127\.0\.0\.1:\d+: 0 replies owed, 0 requests open>, silent for \d+\.\d s, <Conn",
+            r"thread sttp-read-0 of process \d+:",
+            r"thread sttp-write-0 of process \d+:",
+        ):
+            assert re.search(rf"(?m)^    {pattern}", told), (pattern, told)
+        requests = re.findall(r"requests: (\d+) from the cache, (\d+) reads, (\d+) writes", told)
+        assert sum(int(number) for each in requests for number in each) == 3 * len(wires)
+        log_lines = [line for line in told.splitlines() if not line.startswith("    ")]
+        assert len(log_lines) == (1 if processes == 1 else 3), "one record each"
+
+
+def test_usr2_shows_at_every_level_and_is_one_object_in_json(tmp_path: Path) -> None:
+    with operated(tmp_path, "log: {format: json}") as server:
+        server.configure("log: {format: json, level: critical}")
+        server.send_signal(signal.SIGHUP)
+        mark = len(server.log)
+        server.send_signal(signal.SIGUSR2)
+        server.wait_for("the state of the server")
+        lines = server.log[mark:].splitlines()
+        entry = json.loads(lines[-1])
+        assert (entry["level"], entry["message"]) == ("info", "the state of the server:")
+        assert any(line.startswith("thread MainThread") for line in entry["details"])
+
+
+def test_one_process_of_several_can_be_asked_alone(tmp_path: Path) -> None:
+    """Such as the one that is busy, while another one is stuck."""
+    with operated(tmp_path, "processes: 2") as server:
+        stuck, well = children_of(server)
+        os.kill(stuck, signal.SIGSTOP)
+        try:
+            os.kill(well, signal.SIGUSR2)
+            server.wait_for(rf"thread MainThread of process {well}:")
+        finally:
+            os.kill(stuck, signal.SIGCONT)
+
+
+def test_a_full_server_says_so_once(tmp_path: Path) -> None:
+    with operated(tmp_path, "limits: {max_connections: 1}") as server, server.connect() as wire:
+        wire.ask(b"LIST /")
+        for _ in range(20):
+            with server.connect() as refused:
+                assert refused.rest().startswith(b"500")
+        wire.close()
+        server.stop()
+        said = [line.partition(": ")[2] for line in server.log.splitlines() if "max_connections" in line]
+        first = "limits.max_connections (1) is reached; refusing connections"
+        assert said == [first, f"{first} (19 more times within 60 s)"]
+
+
+def test_slow_peers_are_told_of_once(tmp_path: Path) -> None:
+    with operated(tmp_path, "limits: {request_timeout: 50ms, idle_timeout: 100ms}") as server:
+        with contextlib.ExitStack() as stack:
+            wires = [stack.enter_context(server.connect()) for _ in range(10)]
+            for wire in wires[:5]:
+                wire.send(b"SHOW ")
+            for wire in wires:
+                wire.rest()
+        server.send_signal(signal.SIGUSR2)
+        server.wait_for(r"so far idle_timeout: 5\n")
+        server.wait_for(r"so far request_timeout: 5\n")
+        server.stop()
+        said = [line.partition(": ")[2] for line in server.log.splitlines() if "limits." in line]
+        assert len(said) == 2
+        assert said[0].startswith("limits.request_timeout has passed; closing the connection of 127.0.0.1:")
+        assert said[1].endswith(" (4 more times within 60 s)")
+
+
+def test_every_line_is_an_object_where_json_is_asked_for(tmp_path: Path) -> None:
+    """From the first to the last, a refused reload and a failed start among them."""
+    with operated(tmp_path, "log: {format: json}\nlimits: {max_connections: 1}") as server:
+        with server.connect() as wire:
+            wire.ask(b"LIST /")
+            with server.connect() as refused:
+                refused.rest()
+        server.reload("log: {format: json}\nprot: 1")
+        server.send_signal(signal.SIGUSR1)
+        server.send_signal(signal.SIGUSR2)
+        server.wait_for("the state of the server")
+        server.stop()
+    entries = [json.loads(line) for line in server.log.splitlines()]
+    assert {entry["level"] for entry in entries} == {"info", "warning", "error"}
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        said = fails(["--log-format", "json", "-d", "files", "-p", str(taken.getsockname()[1])], tmp_path, 1)
+    assert json.loads(said)["message"].endswith(": Address already in use")
