@@ -1,0 +1,65 @@
+"""What a process of the load tells its parent over their pipe. The parent says a start time, STOP, and CLEAN."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+STOP = "stop"  # at any time: no more requests
+CLEAN = "clean"  # once every process is done: one that deleted its keys earlier would take them from the others
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """`stage` is "preparing" or "cleaning"; `done` is how many keys were finished since the last such message."""
+
+    stage: str
+    done: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """Connected, keys made; waits for the start."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """What was measured between `since` and `until`, in seconds after the warm-up. The tallies are `latency.Tally`s;
+    `wrong` is the count since the process began."""
+
+    process: int
+    since: float
+    until: float
+    response: dict[int, int]
+    service: dict[int, int]
+    lag: dict[int, int]
+    wrong: int
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The load is over. `cpu` and `seconds` are this process's own since the warm-up; `lost` are connections."""
+
+    cpu: float
+    seconds: float
+    wrong: int
+    samples: list[str]
+    lost: int
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """Nothing was measured."""
+
+    message: str
+    is_unreachable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Cleaned:
+    """The last message of a process; `left` keys could not be deleted, and why."""
+
+    left: int
+    problem: str = ""
+
+
+Message = Progress | Ready | Tick | Done | Failed | Cleaned

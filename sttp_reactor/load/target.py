@@ -1,0 +1,53 @@
+"""Where the load goes: a server, and the directory that the keys live in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sttp_reactor.client import Endpoint, parse_url
+from sttp_reactor.errors import LocalError
+from sttp_reactor.load.faults import LoadError
+
+DEFAULT_DIRECTORY = "/sttpbench/"
+_UNIX = "unix:"
+_THIS_MACHINE = Endpoint("127.0.0.1")
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    endpoint: Endpoint = _THIS_MACHINE
+    directory: str = DEFAULT_DIRECTORY
+
+    def __str__(self) -> str:
+        return f"{_UNIX}{self.endpoint}" if self.endpoint.is_unix else str(self.endpoint)
+
+
+def parse_target(text: str) -> Target:
+    """`sttp://host:port/directory/`, `host:port/directory/`, or `unix:/path/of/socket`.
+
+    Raises LoadError with a sentence for the user.
+    """
+    if text.startswith(_UNIX):
+        if not text.startswith(_UNIX + "/"):
+            raise LoadError(f"{text}: the path of a Unix socket begins with '/', as in unix:/run/sttp.sock")
+        return Target(Endpoint(text.removeprefix(_UNIX)))
+    try:
+        url = parse_url(text)
+    except LocalError as error:
+        raise LoadError(str(error)) from error
+    if url.endpoint is None:
+        raise LoadError(f"{text}: the host is missing, as in localhost:8080{text}")
+    if url.endpoint.is_tls:
+        raise LoadError(f"{text}: sttpbench speaks no TLS; name the server's other port, as in sttp://localhost:8080/")
+    return Target(url.endpoint, check_directory(url.path) if url.path.strip("/") else DEFAULT_DIRECTORY)
+
+
+def check_directory(path: str) -> str:
+    """The directory's path with its trailing `/`; LoadError where PROTOCOL.md section 1 forbids it."""
+    path = path.rstrip("/") + "/"
+    segments = path[1:-1].split("/")
+    if any(part in ("", ".", "..") for part in segments) or segments[0].startswith(".sttp"):
+        raise LoadError(f"{path}: a path has no empty, '.' or '..' part, and does not begin with .sttp")
+    if any(char == " " or ord(char) < 32 or 127 <= ord(char) < 160 for char in path):
+        raise LoadError(f"{path}: a path holds no space and no control character")
+    return path
