@@ -1,0 +1,206 @@
+"""The layers hold: every import line of the package is compared with the table below.
+
+One row for each module or sub-package directly in `sttp_reactor`: what of ours it may import besides itself. A file
+without a row fails, so whoever adds one decides where it belongs. Imports point at rows further up only.
+"""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+PACKAGE = "sttp_reactor"
+SOURCES = Path(__file__).parent.parent / PACKAGE
+
+# Knows nothing of ours above it and does no I/O; anybody may import it.
+GROUND = "__init__ errors limits printable text throttle"
+
+LAYERS = {
+    "__init__": "",
+    "errors": "",
+    "limits": "",
+    "printable": "",
+    "text": "limits",
+    "throttle": "limits",
+    # Neighbours: none of these imports another.
+    "wire": GROUND,
+    "net": "__init__ errors limits printable throttle",
+    "cache": GROUND,
+    "store": GROUND,
+    "pool": GROUND,
+    "config": GROUND,
+    "logs": GROUND,
+    "access_log": GROUND,
+    "access": GROUND,
+    "team": GROUND,
+    "control": GROUND,
+    "systemd": GROUND,
+    # Upwards from here each may use what is below it.
+    "service": f"{GROUND} wire cache store pool access team",
+    "session": f"{GROUND} wire net access_log access service",
+    "client": f"{GROUND} wire",
+    "load": f"{GROUND} wire client",
+    "listening": f"{GROUND} net config systemd",
+    "server": f"{GROUND} wire net cache store pool config logs access_log access team service session listening",
+    "reload": f"{GROUND} config logs access_log listening server",
+    "report": f"{GROUND} server",
+    "lifecycle": f"{GROUND} config systemd reload",
+    "children": f"{GROUND} control",
+    "child": f"{GROUND} config logs net team control listening server reload report",
+    "processes": f"{GROUND} net config logs team control listening reload report lifecycle children child",
+    "daemon": f"{GROUND} config logs systemd listening server reload lifecycle child processes",
+    "cli": f"{GROUND} wire net config logs client load server daemon",
+}
+
+# What comes from elsewhere, and who may know it. Whatever is not named here nor in the standard library is refused.
+OUTSIDE = {
+    "docopt": {"cli"},
+    "yaml": {"config"},
+    # The extra `bench`.
+    "hdrhistogram": {"load"},
+    "hdrh": {"load"},
+    "rich": {"load"},
+}
+
+# Sans-IO means all of these: a protocol core that could open a socket would sooner or later be tested with one.
+_IO = """
+    asyncio concurrent datetime io mmap multiprocessing os pathlib queue random resource select selectors shutil signal
+    socket socketserver ssl subprocess tempfile threading time
+"""
+BANNED = dict.fromkeys(["wire", *GROUND.split()], _IO)
+# The reactor is written by hand: nothing in the package leans on another one.
+BANNED_EVERYWHERE = {"asyncio", "asyncore", "socketserver", "concurrent"}
+
+
+class Import(NamedTuple):
+    """One imported module. `unit` is the row of the importer; `where` is for a person to find it."""
+
+    unit: str
+    module: str
+    where: str
+
+
+def unit_of(file: Path, package: Path) -> str:
+    """The row `file` belongs to: the first part of its path in the package."""
+    return file.relative_to(package).parts[0].removesuffix(".py")
+
+
+def imports_of(file: Path, package: Path) -> Iterator[Import]:
+    """Every import of `file`, those in functions and under `if` included, as whole dotted names."""
+    unit, parents = unit_of(file, package), (package.name, *file.relative_to(package).parent.parts)
+    for node in ast.walk(ast.parse(file.read_bytes(), str(file))):
+        modules: list[str] = []
+        if isinstance(node, ast.Import):
+            modules = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = ".".join(parents[: len(parents) - node.level + 1]) if node.level else ""
+            module = ".".join(filter(None, [base, node.module]))
+            # `from sttp_reactor import config` names a module, `from sttp_reactor.config import load` the row already.
+            modules = [f"{module}.{alias.name}" for alias in node.names] if module == package.name else [module]
+        for module in modules:
+            yield Import(unit, module, f"{file.relative_to(package)}:{getattr(node, 'lineno', 0)}")
+
+
+def row_of(module: str, package: Path) -> str:
+    """The row of one of our own modules; a name the package itself defines (`__version__`) belongs to `__init__`."""
+    first = module.split(".")[1] if "." in module else "__init__"
+    is_file = (package / first).is_dir() or (package / f"{first}.py").is_file()
+    return first if is_file else "__init__"
+
+
+def fault_of(found: Import, package: Path) -> str | None:
+    """What is wrong with one import, or None."""
+    unit, module, where = found
+    root = module.partition(".")[0]
+    if root == package.name:
+        row = row_of(module, package)
+        if row != unit and row not in LAYERS[unit].split():
+            return f"{where}: {unit} may not import {row}; it may: {LAYERS[unit] or 'nothing of ours'}"
+    elif root in BANNED_EVERYWHERE or root in BANNED.get(unit, "").split():
+        return f"{where}: {unit} may not import {root}"
+    elif root not in sys.stdlib_module_names and unit not in OUTSIDE.get(root, ()):
+        return f"{where}: {unit} may not import {root}, which is not of the standard library"
+    return None
+
+
+def violations(package: Path) -> list[str]:
+    """Everything below `package` that breaks the tables, one line each."""
+    faults = []
+    for file in sorted(package.rglob("*.py")):
+        if unit_of(file, package) not in LAYERS:
+            faults.append(f"{file.relative_to(package)}: in no layer; give it a row")
+            continue
+        faults += filter(None, (fault_of(found, package) for found in imports_of(file, package)))
+    return faults
+
+
+def test_the_package_keeps_to_its_layers() -> None:
+    assert violations(SOURCES) == []
+
+
+def test_a_row_imports_rows_above_it_only() -> None:
+    rows = list(LAYERS)
+    for row, allowed in LAYERS.items():
+        for name in allowed.split():
+            assert name in rows[: rows.index(row)], f"{row} imports {name}, which is not above it"
+
+
+@pytest.mark.parametrize(
+    ("file", "line", "complaint"),
+    [
+        ("brand_new.py", "", "brand_new.py: in no layer"),
+        ("brand_new/__init__.py", "", "brand_new/__init__.py: in no layer"),
+        ("wire/parser.py", "import socket", "wire may not import socket"),
+        ("wire/parser.py", "import os.path", "wire may not import os"),
+        ("wire/parser.py", "from time import monotonic", "wire may not import time"),
+        ("wire/parser.py", "def f():\n    import threading", "wire may not import threading"),
+        ("wire/parser.py", "from ..net import reactor", "wire may not import net"),
+        ("wire/parser.py", "from .. import net", "wire may not import net"),
+        ("text.py", "import select", "text may not import select"),
+        ("errors.py", "from sttp_reactor import limits", "errors may not import limits"),
+        ("net/reactor.py", "from sttp_reactor.wire.parser import RequestParser", "net may not import wire"),
+        ("net/reactor.py", "import sttp_reactor.wire.parser as p", "net may not import wire"),
+        ("net/reactor.py", "import asyncio", "net may not import asyncio"),
+        ("store/journal.py", "from sttp_reactor import cache", "store may not import cache"),
+        ("cache.py", "if True:\n    from sttp_reactor.store import base", "cache may not import store"),
+        ("service.py", "from sttp_reactor.session import Session", "service may not import session"),
+        ("load/engine.py", "from sttp_reactor.net import reactor", "load may not import net"),
+        ("server.py", "import docopt", "server may not import docopt"),
+        ("cli/sttpd.py", "import yaml", "cli may not import yaml"),
+        ("cli/sttpd.py", "import requests", "cli may not import requests, which is not of the standard library"),
+    ],
+)
+def test_what_breaks_the_layers_is_found(tmp_path: Path, file: str, line: str, complaint: str) -> None:
+    package = small_package(tmp_path, file, line)
+    assert [fault for fault in violations(package) if complaint in fault], violations(package)
+
+
+@pytest.mark.parametrize(
+    ("file", "line"),
+    [
+        ("wire/parser.py", "from . import grammar\nfrom ..errors import RemoteError\nimport re"),
+        ("store/journal.py", "import os\nfrom sttp_reactor.store import tree\nfrom sttp_reactor.text import is_text"),
+        ("load/engine.py", "import sttp_reactor.client\nfrom sttp_reactor.wire import parser"),
+        ("cli/sttpd.py", "from docopt import docopt\nfrom sttp_reactor import __version__, config"),
+        ("config/load.py", "import yaml.resolver"),
+    ],
+)
+def test_what_keeps_to_the_layers_passes(tmp_path: Path, file: str, line: str) -> None:
+    assert violations(small_package(tmp_path, file, line)) == []
+
+
+def small_package(directory: Path, file: str, line: str) -> Path:
+    """A package with the rows of the table as empty files, and one file more that holds `line`."""
+    package = directory / PACKAGE
+    package.mkdir()
+    for row in LAYERS:
+        (package / f"{row}.py").touch()
+    target = package / file
+    target.parent.mkdir(exist_ok=True)
+    target.write_text(line + "\n")
+    return package
