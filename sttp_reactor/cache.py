@@ -8,7 +8,9 @@ Two orders are kept: `_replies` by last use, for eviction, and `_deadlines` by d
 the front. The earliest deadline guards every quick answer: while the clock is short of it nothing at all has expired,
 and no entry needs a look of its own.
 
-One lock guards everything; it is held for a few lookups at a time and no callback is called under it.
+One lock guards every change; it is held for a few lookups at a time and no callback is called under it. The hot path
+takes none: it is made of single steps of the dictionaries, each of them atomic, and in their order no other thread's
+change between two of them does harm.
 """
 
 from __future__ import annotations
@@ -54,35 +56,31 @@ class Cache:
         self._bytes = 0
         self._hits = self._misses = self._evicted = self._expired = 0
 
-    def replies_to(self, chunk: bytes) -> bytes | None:
+    def replies_to(self, chunk: bytes, now: float) -> bytes | None:
         """The joined replies to a chunk of whole request lines, or None unless every line of it is a hit.
 
-        This is the hot path: one lock, one clock reading and one lookup a line, at the speed of C. None promises
-        nothing about the single lines; `get` looks at each.
+        This is the hot path: two lookups a line, at the speed of C. Not even the clock is read, which would cost
+        0.15 us a request, nor the lock taken, 0.2 us: `now`, on this cache's clock, may be as old as the loop's turn.
+        None promises nothing about the single lines; `get` looks at each.
         """
-        lock = self._lock
-        lock.acquire()  # and released below: `with` costs 130 ns on CPython 3.11, this 60 ns
+        if now >= self._earliest and self.sweep(SWEEP_GLANCE) <= now:
+            return None  # more has expired than can be dropped in passing
+        replies = self._replies
         try:
-            now = self._clock()
-            if now >= self._earliest and self._expire(SWEEP_GLANCE, now) <= now:
-                return None  # more has expired than can be dropped in passing
-            reply = self._replies.get(chunk)
+            reply = replies.get(chunk)
             if reply is not None:
-                self._replies.move_to_end(chunk)
-                self._hits += 1
+                replies.move_to_end(chunk)
+                self._hits += 1  # may miss one where threads meet here
                 return reply
             lines = chunk.splitlines(True)  # also cuts at a CR; such pieces are no keys, and a miss is always safe
             if not 1 < len(lines) <= CHUNK_LINES:
                 return None
-            try:
-                replies = b"".join(map(self._replies.__getitem__, lines))
-            except KeyError:
-                return None
-            any(map(self._replies.move_to_end, lines))  # each gives None, so `any` runs them all; a loop costs twice it
-            self._hits += len(lines)
-            return replies
-        finally:
-            lock.release()
+            joined = b"".join(map(replies.__getitem__, lines))
+            any(map(replies.move_to_end, lines))  # each gives None, so `any` runs them all; a loop costs twice it
+        except KeyError:
+            return None  # not there, or gone since it was looked up
+        self._hits += len(lines)
+        return joined
 
     def get(self, key: bytes) -> bytes | None:
         """The reply to one request line, or None."""

@@ -43,6 +43,9 @@ LOG_AGAIN_SECONDS: Final = 60.0
 # One recv. Large enough for hundreds of pipelined requests, small enough that what one connection can ask for in a
 # turn, and so the time the others wait, stays bounded.
 READ_BYTES: Final = 8192
+# The same, for a connection that has never had more to say: a bytes object of this size is the largest that CPython's
+# own allocator makes. Anything larger is malloc'ed, then cut to what has come: 0.17 us a read.
+FIRST_READ_BYTES: Final = 479
 # The kernel clips this to net.core.somaxconn. A burst of a few thousand connects should not meet a full queue.
 BACKLOG: Final = 4096
 # Ready sockets served in a turn, where the selector can be told; the kernel gives the others first the next time.

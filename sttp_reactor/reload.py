@@ -91,8 +91,9 @@ class Change:
         server, settings = self._server, self._settings
         before, server.settings = server.settings, settings
         logs.set_up(settings.log.level, settings.log.format)
+        cache = server.service.cache
         self._apply_cache(before)
-        self._apply_to_sessions()
+        self._apply_to_sessions(has_other_cache=server.service.cache is not cache)
         if differences(before, settings, ACCESS):
             server.use_access(settings)
         server.use_tls(self._tls, settings)
@@ -111,11 +112,11 @@ class Change:
         else:
             service.use_cache(self._server.make_cache(self._settings))
 
-    def _apply_to_sessions(self) -> None:
+    def _apply_to_sessions(self, *, has_other_cache: bool) -> None:
         server = self._server
         former, server.access_log = server.access_log, self._access_log
         limits = session_limits(self._settings)
-        if limits != server.session_limits or former is not server.access_log:
+        if limits != server.session_limits or former is not server.access_log or has_other_cache:
             server.session_limits = limits
             for session in list(server.sessions):
                 session.reconfigure(limits, server.access_log)

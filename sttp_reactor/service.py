@@ -14,6 +14,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, Final
 
 from sttp_reactor.cache import Cache
@@ -28,6 +29,7 @@ from sttp_reactor.wire.messages import STATUS_BY_CODE, Action, Request, Response
 log = logging.getLogger(__name__)
 
 Done = Callable[[bytes], None]
+FastWay = Callable[[bytes, float], bytes | None]
 
 _OPERATIONS: Final = {
     Action.CREATE: Operation.CREATE,
@@ -100,13 +102,18 @@ class Service:
         self._checkpoint_due = False
         self.reads = self.writes = 0  # answered so far; what the cache has answered is in its own statistics
 
-    def replies_to(self, chunk: bytes) -> bytes | None:
-        """The joined replies to `chunk`, where all of it is whole SHOW lines whose replies are cached; else None."""
+    def fast_way(self) -> FastWay:
+        """Called with a chunk and the time, it gives the joined replies where all of the chunk is whole SHOW lines
+        whose replies are cached; else None. Good until `use_cache` is called: where nothing else is to be looked at,
+        it is the cache's own method, because one call more would cost 0.1 us a request."""
         if self.cache is None:
-            return None
-        if self._team is not None and self._team.has_news:
-            self._catch_up(self._team)
-        return self.cache.replies_to(chunk)
+            return no_replies
+        return self.cache.replies_to if self._team is None else partial(self._team_replies, self.cache, self._team)
+
+    def _team_replies(self, cache: Cache, team: Member, chunk: bytes, now: float) -> bytes | None:
+        if team.has_news:
+            self._catch_up(team)
+        return cache.replies_to(chunk, now)
 
     def cached(self, request: Request) -> bytes | None:
         """The reply to one SHOW, if it is cached."""
@@ -265,6 +272,10 @@ class Service:
             self._loop.call_later(CHECKPOINT_SECONDS - quiet, self._maybe_checkpoint)
         else:
             self._writer.submit(_CHECKPOINT)
+
+
+def no_replies(_chunk: bytes, _now: float) -> None:
+    """The fast way where there is none."""
 
 
 def _key(path: bytes) -> bytes:

@@ -27,7 +27,7 @@ from sttp_reactor.limits import (
 from sttp_reactor.net.protocol import Transport
 from sttp_reactor.net.reactor import Reactor
 from sttp_reactor.net.timers import Timer
-from sttp_reactor.service import Service
+from sttp_reactor.service import Service, no_replies
 from sttp_reactor.wire.encoder import encode_response
 from sttp_reactor.wire.messages import NO_PATH, Action, Request, client_error
 from sttp_reactor.wire.parser import NEED_DATA, BadLine, RequestParser
@@ -143,7 +143,7 @@ class Session:
 
     def data_received(self, data: bytes) -> None:
         if self._quiet:
-            replies = self._replies_to(data)
+            replies = self._replies_to(data, self._reactor.now)
             if replies is not None:
                 self.transport.write(replies)
                 return
@@ -205,7 +205,7 @@ class Session:
         # The fast way knows no single requests: an access log rules it out, and so do rules about what to read.
         reads_everything = self._rights is None or self._rights.reads_everything
         is_fast = reads_everything and self._access_log is None
-        self._replies_to = self._service.replies_to if is_fast else _no_replies
+        self._replies_to = self._service.fast_way() if is_fast else no_replies
 
     def drain(self) -> None:
         """Answer every whole request that has arrived by now, in the kernel's buffer too, then close."""
@@ -396,10 +396,6 @@ class Session:
 
     def __repr__(self) -> str:
         return f"<Session {self.transport.peer}: {len(self._slots)} replies owed, {self._open} requests open>"
-
-
-def _no_replies(_chunk: bytes) -> None:
-    return None
 
 
 def _access(peer: str, slot: _Slot, reply: bytes, now: float) -> Access:

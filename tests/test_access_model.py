@@ -458,15 +458,15 @@ class _Log:
 def counted(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
     """The chunks that the fast way answers from now on."""
     answered: list[bytes] = []
-    look_up = bench.service.replies_to
+    look_up = bench.service.fast_way()
 
-    def counting(chunk: bytes) -> bytes | None:
-        replies = look_up(chunk)
+    def counting(chunk: bytes, now: float) -> bytes | None:
+        replies = look_up(chunk, now)
         if replies is not None:
             answered.append(chunk)
         return replies
 
-    monkeypatch.setattr(bench.service, "replies_to", counting)
+    monkeypatch.setattr(bench.service, "fast_way", lambda: counting)
     return answered
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
 import socket
@@ -63,6 +64,13 @@ class Running:
         while not self.server.service.reads:
             self.turns(1)
         self.turns()
+
+    def until_received(self, client: socket.socket) -> bytes:
+        """Turns until something has come to `client`, which does not block."""
+        while True:
+            self.turns(1)
+            with contextlib.suppress(BlockingIOError):
+                return client.recv(4096)
 
     def turns(self, count: int = 3) -> None:
         for _ in range(count):
@@ -284,6 +292,18 @@ def test_the_cache_is_swept_by_its_new_expiration(running: Running, tmp_path: Pa
         running.clock.advance(1)
         running.turns()
     assert service.cache.statistics().expired == 1, "dropped by the background task, not by a request"
+
+
+def test_open_connections_go_on_with_the_cache_that_there_is(running: Running, tmp_path: Path) -> None:
+    with socket.create_connection(running.address) as client:
+        client.setblocking(False)
+        shown = []
+        for text, enabled in ((b"1", True), (b"2", True), (b"3", False), (b"4", False), (b"5", True), (b"6", True)):
+            change_over(running.server, settings(tmp_path, cache__enabled=enabled))
+            running.store.files[b"/a"] = text  # behind the server's back, so that what is cached can be told
+            client.sendall(b"SHOW /a\n")
+            shown.append(running.until_received(client))
+    assert shown == [b"200 /a OK\n%b\n" % text for text in (b"1", b"1", b"3", b"4", b"5", b"5")]
 
 
 def test_a_cache_that_is_off_has_nothing_to_sweep(

@@ -21,6 +21,7 @@ from collections.abc import Callable
 from typing import Final
 
 from sttp_reactor.limits import (
+    FIRST_READ_BYTES,
     HIGH_WATER_BYTES,
     LINGER_SECONDS,
     LOW_WATER_BYTES,
@@ -61,6 +62,7 @@ class Connection:
         "_progress_timer",
         "_protocol",
         "_reactor",
+        "_read_bytes",
         "_reading_paused",
         "_sock",
         "_write_timeout",
@@ -98,6 +100,7 @@ class Connection:
         # Bytes until the turn's end; a bytearray once the kernel has refused some of it and writability is awaited.
         self._outgoing: bytes | bytearray | None = None
         self._blocked = False
+        self._read_bytes = FIRST_READ_BYTES
         self._reading_paused = False  # by the protocol
         self._writing_paused = False  # by the water marks
         self._linger_timer: Timer | None = None
@@ -115,7 +118,7 @@ class Connection:
         if not self._interest & READ:
             return  # closed, paused or above the mark since the wait, by another's handler
         try:
-            data = self._sock.recv(READ_BYTES)
+            data = self._sock.recv(self._read_bytes)
         except (BlockingIOError, InterruptedError):
             return
         except OSError as error:
@@ -125,6 +128,8 @@ class Connection:
             self._on_eof()
         elif self.state is _OPEN:
             self.last_received = self._reactor.now
+            if len(data) == FIRST_READ_BYTES:
+                self._read_bytes = READ_BYTES  # it says a lot at a time
             try:
                 self._protocol.data_received(data)
             except Exception:

@@ -28,6 +28,9 @@ class Kept:
         self.clock = HandClock()
         self.cache = Cache(max_files, max_bytes, expiration, self.clock)
 
+    def replies_to(self, chunk: bytes) -> bytes | None:
+        return self.cache.replies_to(chunk, self.clock.now)
+
     def put(self, *names: str, text: str = "x", age: float = 0.0) -> None:
         for name in names:
             self.cache.put(key(name), reply(name, text), self.clock.now - age)
@@ -62,9 +65,9 @@ def test_every_use_counts_as_one(use: str) -> None:
     if use == "get":
         assert kept.has("a")
     elif use == "alone":
-        assert kept.cache.replies_to(key("a")) == reply("a")
+        assert kept.replies_to(key("a")) == reply("a")
     elif use == "in a chunk":
-        assert kept.cache.replies_to(key("b") + key("a")) == reply("b") + reply("a")
+        assert kept.replies_to(key("b") + key("a")) == reply("b") + reply("a")
     else:
         kept.put("a")
     kept.put("d")
@@ -74,7 +77,7 @@ def test_every_use_counts_as_one(use: str) -> None:
 def test_a_chunk_uses_its_lines_in_their_order() -> None:
     kept = Kept(max_files=3)
     kept.put("a", "b", "c")
-    kept.cache.replies_to(key("b") + key("c") + key("a") + key("b"))
+    kept.replies_to(key("b") + key("c") + key("a") + key("b"))
     kept.put("d", "e")
     assert kept.held("abcde") == "bde"
 
@@ -83,7 +86,7 @@ def test_a_chunk_that_misses_uses_nothing_and_counts_nothing() -> None:
     kept = Kept(max_files=3)
     kept.put("a", "b", "c")
     before = kept.cache.statistics()
-    assert kept.cache.replies_to(key("a") + key("z")) is None
+    assert kept.replies_to(key("a") + key("z")) is None
     assert kept.cache.statistics() == before
     kept.put("d")
     assert kept.held("abcd") == "bcd"
@@ -145,7 +148,7 @@ def test_an_entry_is_served_until_just_before_its_time_and_not_at_it(way: str) -
     def served() -> bool:
         if way == "get":
             return kept.cache.get(key("a")) is not None
-        return kept.cache.replies_to(key("a") if way == "replies_to" else key("a") + key("b")) is not None
+        return kept.replies_to(key("a") if way == "replies_to" else key("a") + key("b")) is not None
 
     assert served()
     kept.clock.now = math.nextafter(born + EXPIRATION, 0)
@@ -170,14 +173,14 @@ def test_age_counts_from_when_the_read_began() -> None:
     assert kept.has("a")
     kept.clock.advance(1)
     assert not kept.has("a")
-    assert kept.cache.replies_to(key("a")) is None
+    assert kept.replies_to(key("a")) is None
 
 
 def test_a_read_that_took_longer_than_an_entry_lives_is_never_served() -> None:
     kept = Kept()
     kept.put("a", age=EXPIRATION)
     assert not kept.has("a")
-    assert kept.cache.replies_to(key("a")) is None
+    assert kept.replies_to(key("a")) is None
 
 
 def test_a_second_put_starts_a_new_life() -> None:
@@ -187,7 +190,7 @@ def test_a_second_put_starts_a_new_life() -> None:
     kept.put("a")
     kept.clock.advance(EXPIRATION - 1)
     assert kept.held("ab") == "a"
-    assert kept.cache.replies_to(key("a")) == reply("a")
+    assert kept.replies_to(key("a")) == reply("a")
 
 
 def test_reads_that_end_out_of_order_are_each_gone_in_time() -> None:
@@ -201,7 +204,7 @@ def test_reads_that_end_out_of_order_are_each_gone_in_time() -> None:
     kept.clock.advance(4)
     assert not kept.has("c")
     assert kept.held("ad") == "ad"
-    assert kept.cache.replies_to(key("a") + key("d")) is not None
+    assert kept.replies_to(key("a") + key("d")) is not None
     kept.clock.advance(4)
     assert kept.held("ad") == "d"
     kept.clock.advance(1)
@@ -256,7 +259,7 @@ def test_a_request_drops_a_few_in_passing_and_never_all_at_once() -> None:
     kept.clock.advance(EXPIRATION)
     kept.put("new")
     lefts = []
-    while kept.cache.replies_to(key("new")) is None:
+    while kept.replies_to(key("new")) is None:
         lefts.append(len(kept))
         assert len(lefts) <= many, "the new entry is never found"
     assert lefts[0] == many + 1 - SWEEP_GLANCE
@@ -280,14 +283,14 @@ def test_a_chunk_gets_the_replies_of_its_lines_in_order() -> None:
     kept = Kept()
     kept.put(*"abc")
     chunk = [*"abcba"]
-    assert kept.cache.replies_to(b"".join(map(key, chunk))) == b"".join(map(reply, chunk))
+    assert kept.replies_to(b"".join(map(key, chunk))) == b"".join(map(reply, chunk))
 
 
 def test_the_longest_chunk_and_one_more() -> None:
     kept = Kept()
     kept.put("a")
-    assert kept.cache.replies_to(key("a") * CHUNK_LINES) == reply("a") * CHUNK_LINES
-    assert kept.cache.replies_to(key("a") * (CHUNK_LINES + 1)) is None
+    assert kept.replies_to(key("a") * CHUNK_LINES) == reply("a") * CHUNK_LINES
+    assert kept.replies_to(key("a") * (CHUNK_LINES + 1)) is None
 
 
 @pytest.mark.parametrize(
@@ -317,7 +320,7 @@ def test_the_longest_chunk_and_one_more() -> None:
 def test_only_the_very_line_is_a_hit(chunk: bytes) -> None:
     kept = Kept()
     kept.put("a")
-    assert kept.cache.replies_to(chunk) is None
+    assert kept.replies_to(chunk) is None
     assert kept.has("a")
 
 
@@ -332,7 +335,7 @@ def test_dropping() -> None:
     kept.cache.drop(key("never there"))
     assert kept.held("ab") == "b"
     assert kept.cache.statistics()[:2] == (1, len(reply("b")))
-    assert kept.cache.replies_to(key("b")) == reply("b")
+    assert kept.replies_to(key("b")) == reply("b")
 
 
 def test_clearing() -> None:
@@ -343,7 +346,7 @@ def test_clearing() -> None:
     assert kept.cache.sweep(10) == math.inf
     assert kept.held("ab") == ""
     kept.put("a")
-    assert kept.cache.replies_to(key("a")) == reply("a")
+    assert kept.replies_to(key("a")) == reply("a")
 
 
 def test_hits_and_misses() -> None:
@@ -351,9 +354,9 @@ def test_hits_and_misses() -> None:
     kept.put("a", "b")
     kept.has("a")
     kept.has("z")
-    kept.cache.replies_to(key("b"))
-    kept.cache.replies_to(key("a") + key("b") + key("a"))
-    kept.cache.replies_to(key("z"))  # the session then asks `get`, which counts the miss
+    kept.replies_to(key("b"))
+    kept.replies_to(key("a") + key("b") + key("a"))
+    kept.replies_to(key("z"))  # the session then asks `get`, which counts the miss
     kept.clock.advance(EXPIRATION)
     kept.has("a")
     counted = kept.cache.statistics()

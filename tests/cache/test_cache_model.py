@@ -131,7 +131,7 @@ class InOrder(Machine):
 
     @rule(names=st.lists(NAMES, max_size=5))
     def ask_for_a_chunk(self, names: list[int]) -> None:
-        replies = self.cache.replies_to(b"".join(map(key, names)))
+        replies = self.cache.replies_to(b"".join(map(key, names)), self.clock.now)
         left = self.expire(SWEEP_GLANCE)
         entries = [entry for entry in map(self.find, map(key, names)) if entry is not None]
         if left or not names or len(entries) < len(names):
@@ -203,7 +203,7 @@ class OutOfOrder(Machine):
 
     @rule(names=st.lists(st.integers(0, 5), min_size=1, max_size=4))
     def ask_for_a_chunk(self, names: list[int]) -> None:
-        replies = self.cache.replies_to(b"".join(map(key, names)))
+        replies = self.cache.replies_to(b"".join(map(key, names)), self.clock.now)
         if replies is not None:
             assert replies == b"".join(self.latest[key(name)].reply for name in names)
             assert all(self.clock.now < self.latest[key(name)].deadline for name in names)

@@ -50,7 +50,7 @@ def test_fewer_bytes(cache: Cache) -> None:
 
 def test_a_shorter_expiration_holds_for_what_is_there(cache: Cache, clock: HandClock) -> None:
     cache.set_limits(10, 1000, 3.0)  # the ages are 4, 3, 2 and 1
-    assert cache.replies_to(b"SHOW /1\n") is None
+    assert cache.replies_to(b"SHOW /1\n", clock.now) is None
     assert kept(cache) == [2, 3]
     clock.advance(1)
     assert kept(cache) == [3]
@@ -62,7 +62,7 @@ def test_a_longer_one_too(cache: Cache, clock: HandClock) -> None:
     assert kept(cache) == [0, 1, 2, 3]
     clock.advance(2)
     assert kept(cache) == [2, 3]
-    assert cache.replies_to(b"SHOW /2\n") is not None
+    assert cache.replies_to(b"SHOW /2\n", clock.now) is not None
 
 
 def test_the_sweep_knows(cache: Cache, clock: HandClock) -> None:

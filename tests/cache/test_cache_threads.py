@@ -67,7 +67,7 @@ class Hammer:
     def read_chunks(self, dice: random.Random) -> None:
         for _ in range(ROUNDS):
             names = [dice.randrange(NAMES) for _ in range(dice.choice([1, 2, 3]))]
-            found = self.cache.replies_to(b"".join(map(key, names)))
+            found = self.cache.replies_to(b"".join(map(key, names)), self.clock.now)
             if found is None:
                 continue
             lines = found.split(b"\n")[:-1]
