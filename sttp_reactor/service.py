@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any, Final
 
@@ -207,8 +207,7 @@ class Service:
                 if self.cache is not None and reply.startswith(b"200"):
                     self.cache.put(read.key, reply, read.begun_at)
                     self._see_to_sweeping()
-            for done in read.waiting:
-                done(reply)
+            _tell(read.waiting, reply)
 
     def _after_commit(self, results: list[tuple[_Change | None, bytes]]) -> None:
         changes = [(change, reply) for change, reply in results if change is not None]
@@ -217,7 +216,7 @@ class Service:
             self._forget(change.request.path)
         self.writes += len(changes)
         for change, reply in changes:
-            change.done(reply)
+            _tell((change.done,), reply)
         if changes:
             self._last_write = self._loop.now
             self._see_to_checkpoint()
@@ -272,6 +271,14 @@ class Service:
             self._loop.call_later(CHECKPOINT_SECONDS - quiet, self._maybe_checkpoint)
         else:
             self._writer.submit(_CHECKPOINT)
+
+
+def _tell(waiting: Iterable[Done], reply: bytes) -> None:
+    for done in waiting:
+        try:
+            done(reply)
+        except Exception:  # what goes wrong with one client must not cost the others of its batch their replies
+            log.exception("a reply could not be delivered")
 
 
 def no_replies(_chunk: bytes, _now: float) -> None:

@@ -453,6 +453,21 @@ def test_a_store_that_cannot_begin_to_read(bench: Bench, caplog: pytest.LogCaptu
     assert bench.ask(SHOW) == OLD
 
 
+@pytest.mark.parametrize("lines", [[SHOW, SHOW, b"SHOW /b"], [b"UPDATE /a 1", b"UPDATE /a 2", b"CREATE /c 3"]])
+def test_a_client_that_fails_on_its_reply_costs_those_of_its_batch_nothing(
+    bench: Bench, caplog: pytest.LogCaptureFixture, lines: list[bytes]
+) -> None:
+    def fail(_reply: bytes) -> None:
+        raise RuntimeError("gone mad")
+
+    replies: list[bytes] = []
+    for line, done in zip(lines, (fail, replies.append, replies.append), strict=True):
+        assert bench.service.start(request(line), done)
+    bench.rest()
+    assert [reply[:3] in (b"100", b"200") for reply in replies] == [True, True]
+    assert caplog.text.count("RuntimeError: gone mad") == 1
+
+
 # -- Batches of writes --
 
 
