@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sttp_reactor.errors import LocalError
-from sttp_reactor.limits import MAX_LINE_BYTES
+from sttp_reactor.limits import MAX_LINE_BYTES, MAX_NAME_CHARACTERS
 from sttp_reactor.wire.grammar import parse_request_line
 from sttp_reactor.wire.messages import Request, Response
 
@@ -24,7 +24,7 @@ def encode_request(request: Request) -> bytes:
     read_back = parse_request_line(line)
     if read_back != request:
         if isinstance(read_back, Response):
-            raise LocalError(read_back.message or f"the file name is too long ({read_back.status.text})")
+            raise LocalError(read_back.message or f"a file name has at most {MAX_NAME_CHARACTERS} characters")
         raise LocalError("a path holds no space")
     return line + b"\n"
 
