@@ -79,6 +79,8 @@ CHUNK_LINES: Final = 512
 # -- Disk workers --
 
 DISK_THREADS: Final = 4
+# As many of them again, for LISTs. Two, so that one directory that hangs does not stop the LISTs of all others.
+LIST_THREADS: Final = 2
 # Jobs one worker takes before it hands back what it has: results should not wait for long for the next ones.
 BATCH_JOBS: Final = 64
 # Writes that share one sync. More wait for the next one.

@@ -15,11 +15,18 @@ import math
 import time
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from sttp_reactor.cache import Cache
 from sttp_reactor.errors import StoreError, StoreFailed
-from sttp_reactor.limits import CHECKPOINT_SECONDS, COMMIT_WRITES, DISK_THREADS, SWEEP_SECONDS, SWEEP_SLICE
+from sttp_reactor.limits import (
+    CHECKPOINT_SECONDS,
+    COMMIT_WRITES,
+    DISK_THREADS,
+    LIST_THREADS,
+    SWEEP_SECONDS,
+    SWEEP_SLICE,
+)
 from sttp_reactor.pool import Loop, Pool
 from sttp_reactor.store.base import Operation, Reader, Store, Write
 from sttp_reactor.team import Member
@@ -41,16 +48,36 @@ _OK: Final = Status.OK
 _DONE: Final = {Action.CREATE: Status.CREATED, Action.UPDATE: Status.OK, Action.DELETE: Status.DELETED}
 
 
+class Asker(Protocol):
+    """Who has asked for something."""
+
+    is_gone: bool
+    """Nobody is there any more to read an answer. Once so, always so; workers look at it, too."""
+
+
+class _Anybody:
+    is_gone = False
+
+
+ANYBODY: Final = _Anybody()
+
+
 class _Read:
     """A SHOW or LIST under way, and who waits for its reply."""
 
-    __slots__ = ("begun_at", "key", "request", "waiting")
+    __slots__ = ("askers", "begun_at", "key", "request", "waiting")
 
-    def __init__(self, key: bytes, request: Request, begun_at: float, done: Done) -> None:
+    def __init__(self, key: bytes, request: Request, begun_at: float, done: Done, asker: Asker) -> None:
         self.key = key
         self.request = request
         self.begun_at = begun_at  # before the disk is read, so that nothing cached passes for younger than it is
         self.waiting = [done]
+        self.askers = [asker]
+
+    @property
+    def is_abandoned(self) -> bool:
+        """Nobody waits any more. A read that is, is not joined: so a worker that finds it so may leave it undone."""
+        return self.askers[-1].is_gone and all(asker.is_gone for asker in self.askers)
 
 
 class _Change:
@@ -85,9 +112,9 @@ class Service:
         self.cache = cache
         self._team = team
         self._reads: dict[bytes, _Read] = {}
-        self._readers: Pool[_Read, bytes] = Pool(
-            loop, "sttp-read", disk_threads, self._read, self._after_reads, lambda read, _: _internal(read.request)
-        )
+        self._readers = self._make_readers("sttp-read", disk_threads)
+        # A LIST may take a thousand times as long as a SHOW, so SHOWs do not queue behind LISTs.
+        self._listers = self._make_readers("sttp-list", min(disk_threads, LIST_THREADS))
         self._writer: Pool[_Change | None, bytes] = Pool(
             loop,
             "sttp-write",
@@ -101,6 +128,9 @@ class Service:
         self._last_write = -math.inf
         self._checkpoint_due = False
         self.reads = self.writes = 0  # answered so far; what the cache has answered is in its own statistics
+
+    def _make_readers(self, name: str, threads: int) -> Pool[_Read, bytes]:
+        return Pool(self._loop, name, threads, self._read, self._after_reads, lambda read, _: _internal(read.request))
 
     def fast_way(self) -> FastWay:
         """Called with a chunk and the time, it gives the joined replies where all of the chunk is whole SHOW lines
@@ -124,26 +154,32 @@ class Service:
         return self.cache.get(_key(request.path))
 
     def when_room(self, request: Request, callback: Callable[[], None]) -> None:
-        (self._writer if request.action.is_write else self._readers).when_room(callback)
+        pool: Pool[Any, bytes] = self._writer if request.action.is_write else self._readers_for(request)
+        pool.when_room(callback)
 
-    def start(self, request: Request, done: Done) -> bool:
+    def start(self, request: Request, done: Done, asker: Asker = ANYBODY) -> bool:
         """Have the disk asked. `done(reply)` is called once, later; or, where the queue is full, never: then the
-        answer is False, and `when_room` tells when to ask again."""
+        answer is False, and `when_room` tells when to ask again. A change is made even if its asker is gone by then; a
+        read is not, and what it is answered means nothing."""
         if request.action.is_write:
             return self._writer.submit(_Change(request, done))
         if self._team is not None and self._team.has_news:
             self._catch_up(self._team)
         key = _key(request.path) if request.action is _SHOW else b""
         read = self._reads.get(key) if key else None
-        if read is not None:
+        if read is not None and not read.is_abandoned:
             read.waiting.append(done)
+            read.askers.append(asker)
             return True
-        read = _Read(key, request, self._loop.now, done)
-        if not self._readers.submit(read):
+        read = _Read(key, request, self._loop.now, done, asker)
+        if not self._readers_for(request).submit(read):
             return False
         if key:
             self._reads[key] = read
         return True
+
+    def _readers_for(self, request: Request) -> Pool[_Read, bytes]:
+        return self._readers if request.action is _SHOW else self._listers
 
     def use_cache(self, cache: Cache | None) -> None:
         """Go on with another cache, with none, or with the same one after its limits have changed."""
@@ -157,23 +193,28 @@ class Service:
     @property
     def under_way(self) -> int:
         """Requests that wait for the disk."""
-        return self._readers.under_way + self._writer.under_way
+        return sum(pool.under_way for pool in self._pools)
+
+    @property
+    def _pools(self) -> tuple[Pool[Any, bytes], ...]:
+        return self._writer, self._readers, self._listers
 
     def __repr__(self) -> str:
-        return f"<Service {self.reads} reads and {self.writes} writes answered: {self._readers!r}, {self._writer!r}>"
+        pools = ", ".join(map(repr, self._pools))
+        return f"<Service {self.reads} reads and {self.writes} writes answered: {pools}>"
 
     def close(self, timeout: float) -> bool:
         """End the threads, waiting `timeout` seconds at most. False where one did not end."""
         deadline = time.monotonic() + timeout
-        ended = self._writer.close(timeout)
-        return self._readers.close(max(0.0, deadline - time.monotonic())) and ended
+        ended = [pool.close(max(0.0, deadline - time.monotonic())) for pool in self._pools]
+        return all(ended)
 
     # -- In the workers --
 
     def _read(self, reads: Iterator[_Read]) -> Iterator[tuple[_Read, bytes]]:
         with self._store.reader() as reader:
             for read in reads:
-                yield read, _reply_to_read(reader, read.request)
+                yield read, b"" if read.is_abandoned else _reply_to_read(reader, read.request)
 
     def _commit(self, changes: Iterator[_Change | None]) -> list[tuple[_Change | None, bytes]]:
         taken = list(changes)

@@ -5,8 +5,9 @@ is a SHOW whose reply is cached; then the joined replies are written at once. Th
 parser makes messages, each request gets a slot, and slots are answered from the front as they fill. (A chunk that is
 one whole request line, come alone, is handed to the slow way's middle: there is nothing to buffer.)
 
-Requests of one connection take effect in their order. Reads may be under way together, and so may writes, which the
-store carries out in the order it gets them; but a read waits for the writes before it and a write for the reads.
+Requests of one connection take effect in their order. SHOWs may be under way together, and so may writes, which the
+store carries out in the order it gets them; but a read waits for the writes before it and a write for the reads. A
+LIST is under way alone: its reply may have megabytes, and a peer that reads nothing is to be owed one of them at most.
 """
 
 from __future__ import annotations
@@ -33,7 +34,9 @@ from sttp_reactor.wire.messages import NO_PATH, Action, Request, client_error
 from sttp_reactor.wire.parser import NEED_DATA, BadLine, RequestParser
 from sttp_reactor.wire.states import SessionState
 
-_SERVING: Final = SessionState.SERVING  # a module's name is quicker than an enum's on CPython 3.11
+# A module's name is quicker than an enum's on CPython 3.11.
+_LIST: Final = Action.LIST
+_SERVING: Final = SessionState.SERVING
 
 # Where a connection that was busy a moment ago is closed at shutdown, its peer may still be sending: then closing
 # lingers. One that has been silent for this long is closed at once.
@@ -68,7 +71,6 @@ class Session:
         "_advance_due",
         "_ahead",
         "_awaiting_room",
-        "_closed",
         "_dry",
         "_ended",
         "_held",
@@ -80,6 +82,7 @@ class Session:
         "_on_timeout",
         "_open",
         "_open_are_writes",
+        "_open_is_list",
         "_parser",
         "_policy",
         "_quiet",
@@ -90,6 +93,7 @@ class Session:
         "_slots",
         "_timer",
         "_writing_paused",
+        "is_gone",
         "transport",
     )
 
@@ -120,11 +124,12 @@ class Session:
         self._slots: list[_Slot] = []  # replies owed, in order
         self._open = 0  # slots whose requests are with the service
         self._open_are_writes = False
+        self._open_is_list = False
         self._held: Request | None = None  # parsed, but it must wait for those before it, or for room
         self._quiet = False  # nothing is owed, held or half received: the fast way is open
         self._dry = True  # the parser has given out everything it could
         self._ended = False  # no further request will be started
-        self._closed = False
+        self.is_gone = False
         self._writing_paused = False
         self._awaiting_room = False
         self._advance_due = False
@@ -162,7 +167,7 @@ class Session:
         self._advance()
 
     def connection_lost(self, error: Exception | None) -> None:
-        self._closed = True
+        self.is_gone = True
         # ETIMEDOUT is another matter: the peer's machine is gone. What the connection itself gives up has no number.
         if isinstance(error, TimeoutError) and error.errno is None:
             self._tell_timeout("write_timeout")
@@ -185,7 +190,7 @@ class Session:
         """Go on with these. The times hold at once, for what is under way too; `max_line` is the parser's, and holds
         for the next connection: a line that was within the limit when it was sent is not refused for a later one."""
         self._use(limits, access_log)
-        if not self._closed:
+        if not self.is_gone:
             self._timer.cancel()
             self._check_time()
 
@@ -233,7 +238,7 @@ class Session:
         self._dry = False
         self._quiet = False
         taken = 0
-        while not (self._ended or self._closed or self._writing_paused):
+        while not (self._ended or self.is_gone or self._writing_paused):
             if self._open and len(self._slots) >= REQUESTS_IN_FLIGHT:
                 break
             if taken == REQUESTS_PER_TURN:
@@ -256,7 +261,7 @@ class Session:
             if self._parser.state is _SERVING and not self._input_ends and not self._parser.buffered:
                 self._dry = True  # what `next_message` would say, for less
                 break
-        if not self._closed:
+        if not self.is_gone:
             self._settle(fresh_line=taken > 0)
 
     def _has_more_ahead(self, ahead: int) -> bool:
@@ -272,15 +277,16 @@ class Session:
                 reply = encode_response(client_error(request.path, refusal))
                 self._slots.append(_Slot(request, reply, self._reactor.now))
                 return True
-        if self._open and is_write is not self._open_are_writes:
+        if self._open and (is_write is not self._open_are_writes or self._open_is_list or request.action is _LIST):
             return False
         slot = _Slot(request, self._service.cached(request), self._reactor.now)
         if slot.reply is None:
-            if not self._service.start(request, partial(self._answered, slot)):
+            if not self._service.start(request, partial(self._answered, slot), self):
                 self._await_room(request)
                 return False
             self._open += 1
             self._open_are_writes = is_write
+            self._open_is_list = request.action is _LIST
         self._slots.append(slot)
         return True
 
@@ -296,7 +302,7 @@ class Session:
     def _answered(self, slot: _Slot, reply: bytes) -> None:
         slot.reply = reply
         self._open -= 1
-        if self._closed:
+        if self.is_gone:
             return
         if slot is self._slots[0]:
             self._flush()

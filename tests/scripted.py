@@ -6,6 +6,7 @@ With them every interleaving of workers and loop is forced, step by step, and no
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 import threading
 from collections.abc import Callable, Sequence
@@ -69,8 +70,8 @@ class ScriptedStore:
     """A `store.base.Store` in a dict: one directory, `/`.
 
     `gate("before show /a")` stops the next SHOW of /a before it has looked, `after show` when it has looked and not
-    yet answered; `before commit` and `after commit` do the same for the next batch of writes. `show_errors` and
-    `commit_error` are raised instead of an answer.
+    yet answered; `before list` the next LIST, `before commit` and `after commit` the next batch of writes.
+    `show_errors` and `commit_error` are raised instead of an answer.
     """
 
     def __init__(self, files: dict[bytes, bytes] | None = None) -> None:
@@ -136,6 +137,7 @@ class ScriptedStore:
         return outcomes
 
     def list(self, path: bytes) -> list[bytes]:
+        self._pass("before list")
         self.listed += 1
         if path != b"/":
             raise FileMissing
@@ -270,6 +272,14 @@ class Bench:
         replies: list[bytes] = []
         assert self.service.start(request(line), replies.append), "the queue is full"
         self.turn()
+        return replies
+
+    def fill_queue(self) -> list[bytes]:
+        """SHOWs of missing files, as many as there is room for. The list gets the replies."""
+        replies: list[bytes] = []
+        numbers = itertools.count()
+        while self.service.start(request(b"SHOW /%d" % next(numbers)), replies.append):
+            pass
         return replies
 
     def fast(self, chunk: bytes) -> bytes | None:

@@ -292,6 +292,82 @@ def test_lists_are_read_each_time(bench: Bench) -> None:
     assert bench.ask(b"LIST /") == b"200 / OK\na, b, c\n"
 
 
+# -- LISTs, which may take long, and reads that nobody waits for --
+
+
+class Asker:
+    """Who asks, and may leave."""
+
+    is_gone = False
+
+
+def test_shows_do_not_queue_behind_lists(bench: Bench) -> None:
+    gate = bench.store.gate("before list")
+    lists: list[bytes] = []
+    while bench.service.start(request(b"LIST /"), lists.append):
+        pass
+    bench.turn()
+    gate.wait_until_reached()
+    assert bench.ask(SHOW) == OLD
+    assert bench.ask(b"UPDATE /a new") == NEW
+    assert lists == []
+    gate.open()
+    bench.until(lambda: len(lists) == QUEUED_JOBS)
+
+
+@pytest.mark.parametrize("line", [b"SHOW /b", b"LIST /"])
+def test_a_read_whose_askers_are_all_gone_is_not_done(bench: Bench, line: bytes) -> None:
+    gate = bench.store.gate("before show /a" if line.startswith(b"SHOW") else "before list")
+    bench.start(SHOW if line.startswith(b"SHOW") else b"LIST /")
+    gate.wait_until_reached()
+    askers = [Asker(), Asker()]
+    for asker in askers:
+        assert bench.service.start(request(line), lambda _: None, asker)
+    for asker in askers:
+        asker.is_gone = True
+    gate.open()
+    bench.rest()
+    assert b"/b" not in bench.store.shown
+    assert bench.store.listed <= 1
+    assert bench.ask(b"SHOW /b") == b"200 /b OK\nother\n"
+
+
+def test_a_read_is_done_for_the_one_who_stays(bench: Bench) -> None:
+    gate = bench.store.gate("before show /a")
+    bench.start(SHOW)
+    gate.wait_until_reached()
+    askers = [Asker(), Asker(), Asker()]
+    replies: list[bytes] = []
+    for asker in askers:
+        bench.service.start(request(b"SHOW /b"), replies.append, asker)
+    askers[0].is_gone = askers[2].is_gone = True
+    gate.open()
+    bench.rest()
+    assert replies == [b"200 /b OK\nother\n"] * 3
+
+
+def test_an_abandoned_read_is_not_joined(bench: Bench) -> None:
+    gate = bench.store.gate("before show /a")
+    bench.start(SHOW)
+    gate.wait_until_reached()
+    asker = Asker()
+    bench.service.start(request(b"SHOW /b"), lambda _: None, asker)
+    asker.is_gone = True
+    replies = bench.start(b"SHOW /b")
+    gate.open()
+    bench.until(lambda: bool(replies))
+    assert replies == [b"200 /b OK\nother\n"]
+    assert bench.store.shown.count(b"/b") == 1
+
+
+def test_a_change_is_made_though_its_asker_is_gone(bench: Bench) -> None:
+    asker = Asker()
+    bench.service.start(request(b"UPDATE /a new"), lambda _: None, asker)
+    asker.is_gone = True
+    bench.rest()
+    assert bench.store.files[b"/a"] == b"new"
+
+
 # -- The cache --
 
 
@@ -585,9 +661,7 @@ def test_a_read_that_finds_no_room_leaves_no_trace(bench: Bench) -> None:
     gate = bench.store.gate("before show /b")
     shows = [bench.start(b"SHOW /b")]
     gate.wait_until_reached()
-    lists: list[bytes] = []
-    while bench.service.start(request(b"LIST /"), lists.append):
-        pass
+    others = bench.fill_queue()
     assert bench.service.under_way == QUEUED_JOBS
     refused: list[bytes] = []
     assert not bench.service.start(request(SHOW), refused.append)
@@ -596,7 +670,7 @@ def test_a_read_that_finds_no_room_leaves_no_trace(bench: Bench) -> None:
     bench.until(lambda: bool(refused))
     assert bench.ask(SHOW) == OLD, "no read that never began is waited for"
     assert refused == [*shows[0]]
-    bench.until(lambda: len(lists) == QUEUED_JOBS - 1)
+    bench.until(lambda: len(others) == QUEUED_JOBS - 1)
 
 
 def test_closing_finishes_what_was_asked(bench: Bench) -> None:

@@ -10,7 +10,7 @@ import socket
 from collections.abc import Iterator
 
 import pytest
-from scripted import Bench, ScriptedStore, Talk, request
+from scripted import Bench, ScriptedStore, Talk
 
 from sttp_reactor.access_log import Access
 from sttp_reactor.limits import CHUNK_LINES, QUEUED_JOBS, REQUESTS_IN_FLIGHT, REQUESTS_PER_TURN
@@ -20,6 +20,7 @@ from sttp_reactor.session import Session, SessionLimits
 A = b"200 /a OK\ntext of a\n"
 B = b"200 /b OK\ntext of b\n"
 NEW = b"200 /a OK\nnew\n"
+LISTED = b"200 / OK\na, b\n"
 NO_ACTION = rb'300 /%d CLIENT ERROR "unknown action[^"]*"\n'
 
 
@@ -213,27 +214,51 @@ def test_a_full_queue_stops_parsing_and_room_resumes_it(bench: Bench, talk: Talk
     gate = bench.store.gate("before show /a")
     bench.start(b"SHOW /a")
     gate.wait_until_reached()
-    lists: list[bytes] = []
-    while bench.service.start(request(b"LIST /"), lists.append):
-        pass
+    others = bench.fill_queue()
     talk.send(b"SHOW /b\nX /0\nUPDATE /a new\nSHOW /a\n")
     bench.turn()
     assert bench.service.under_way == QUEUED_JOBS
     assert not talk.transport.is_reading
     assert talk.received() == b""
     gate.open()
-    bench.until(lambda: len(lists) == QUEUED_JOBS - 1)
+    bench.until(lambda: len(others) == QUEUED_JOBS - 1)
     bench.rest()
     assert re.fullmatch(re.escape(B) + NO_ACTION % 0 + re.escape(NEW + NEW), talk.received())
     assert talk.transport.is_reading
+
+
+def test_a_list_is_under_way_alone(bench: Bench, talk: Talk) -> None:
+    gates = [bench.store.gate("before show /a"), bench.store.gate("before list")]
+    talk.send(b"SHOW /a\nLIST /\nLIST /\nSHOW /b\n")
+    bench.turn()
+    gates[0].wait_until_reached()
+    assert bench.service.under_way == 1
+    gates[0].open()
+    bench.until(lambda: talk.transport.sent.endswith(b"\n"))
+    bench.turn()
+    gates[1].wait_until_reached()
+    assert bench.service.under_way == 1, "the second LIST and the SHOW wait for the first"
+    gates[1].open()
+    bench.rest()
+    assert talk.received() == A + LISTED + LISTED + B
+
+
+def test_lists_of_a_client_that_has_gone_are_not_read(bench: Bench, talk: Talk) -> None:
+    gate = bench.store.gate("before list")
+    talk.send(b"LIST /\n" * REQUESTS_IN_FLIGHT)
+    bench.turn()
+    gate.wait_until_reached()
+    talk.lose()
+    gate.open()
+    bench.rest()
+    assert bench.store.listed == 1
 
 
 def test_many_sessions_wait_for_room_and_one_of_them_is_lost(bench: Bench) -> None:
     gate = bench.store.gate("before show /a")
     bench.start(b"SHOW /a")
     gate.wait_until_reached()
-    while bench.service.start(request(b"LIST /"), lambda _: None):
-        pass
+    bench.fill_queue()
     talks = [Talk(bench) for _ in range(5)]
     for talk in talks:
         talk.send(b"SHOW /b\n")
