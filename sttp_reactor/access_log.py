@@ -1,11 +1,13 @@
 """The access log: one line for each answered request, written once a turn.
 
 The reactor's thread only formats and collects; a thread of the log's own writes, so a slow disk costs the requests
-nothing. What it cannot write in time is dropped and counted: a log must not take the server's memory.
+nothing. What it cannot write, or not in time, is dropped and counted: a log must not take the server's memory.
 """
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
 import logging
 import os
@@ -56,10 +58,18 @@ class AccessLog:
         # What waits is the difference. Two counts, because each has one thread that adds to it.
         self._handed_over_bytes = self._written_bytes = 0
         self._batches: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
-        self.dropped = 0
+        # Lines dropped, by the loop's thread and by the writer's.
+        self._refused = self._lost = 0
+        self._lost_and_told = 0
+        self._is_cut = False  # the file ends in the middle of a line
         self._complain_at = 0.0
         self._thread = threading.Thread(target=self._write_batches, name="sttp-access-log", daemon=True)
         self._thread.start()
+
+    @property
+    def dropped(self) -> int:
+        """Lines that are in no file, and will not be."""
+        return self._refused + self._lost
 
     def record(self, access: Access) -> None:
         if not self._lines:
@@ -83,11 +93,19 @@ class AccessLog:
 
     def _open(self) -> int:
         if self._target == "-":
-            return sys.stdout.fileno()
+            try:
+                return sys.stdout.fileno()
+            except (AttributeError, OSError, ValueError):
+                raise StartError("access log: standard output is closed") from None
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
         try:
-            return os.open(self._target, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            # Not blocking: the name may be a pipe's, and everybody would wait with us until somebody reads it.
+            descriptor = os.open(self._target, flags | os.O_NONBLOCK, 0o644)
         except OSError as error:
-            raise StartError(f"access log {self._target}: {error.strerror}") from error
+            what = "it is a pipe that nobody reads, or no file" if error.errno == errno.ENXIO else error.strerror
+            raise StartError(f"access log {self._target}: {what}") from error
+        os.set_blocking(descriptor, True)  # the writer has time
+        return descriptor
 
     def _hand_over(self) -> None:
         if not self._lines:
@@ -96,7 +114,7 @@ class AccessLog:
         count = len(self._lines)
         self._lines.clear()
         if self._handed_over_bytes - self._written_bytes + len(batch) > _MAX_WAITING_BYTES:
-            self.dropped += count
+            self._refused += count
             if time.monotonic() >= self._complain_at:
                 self._complain_at = time.monotonic() + LOG_AGAIN_SECONDS
                 log.warning("access log: it cannot be written fast enough; %d lines dropped so far", self.dropped)
@@ -104,24 +122,53 @@ class AccessLog:
         self._handed_over_bytes += len(batch)
         self._batches.put(batch)
 
+    # -- The writer's thread --
+
     def _write_batches(self) -> None:
         complain_at = 0.0
         while (batch := self._batches.get()) is not None:
-            try:
-                if not batch:
-                    fresh = self._open()
-                    os.close(self._descriptor)
-                    self._descriptor = fresh
-                at = 0
-                while at < len(batch):
-                    at += os.write(self._descriptor, batch[at:])
-            except (OSError, StartError) as error:
-                if not batch or time.monotonic() >= complain_at:
-                    complain_at = time.monotonic() + LOG_AGAIN_SECONDS
-                    log.warning("access log: %s", error)
+            if not batch:
+                self._open_anew()
+                continue
+            error = self._write(batch)
             self._written_bytes += len(batch)
+            if error is not None and time.monotonic() >= complain_at:
+                complain_at = time.monotonic() + LOG_AGAIN_SECONDS
+                self._tell_lost(f"{error.strerror}; ")
+        if self._lost > self._lost_and_told:
+            self._tell_lost("")
         if self._target != "-":
             os.close(self._descriptor)
+
+    def _open_anew(self) -> None:
+        try:
+            fresh = self._open()
+        except StartError as error:
+            log.warning("%s; going on in the old file", error)
+            return
+        with contextlib.suppress(OSError):  # what a network's disk has refused after all
+            os.close(self._descriptor)
+        self._descriptor = fresh
+        self._is_cut = False
+
+    def _write(self, batch: bytes) -> OSError | None:
+        data = batch
+        at = 0
+        try:
+            if self._is_cut and os.fstat(self._descriptor).st_size:
+                data = b"\n" + batch  # what a full disk has cut stays a line of its own; unless the file was emptied
+            while at < len(data):
+                at += os.write(self._descriptor, data[at:])
+        except OSError as error:
+            self._lost += data.count(b"\n", max(at, len(data) - len(batch)))
+            self._is_cut = data[at - 1 : at] != b"\n" if at else self._is_cut
+            return error
+        self._is_cut = False
+        return None
+
+    def _tell_lost(self, reason: str) -> None:
+        self._lost_and_told = self._lost
+        log.warning("access log %s: %s%d lines lost so far", self._target, reason, self._lost)
 
 
 def _as_text(now: float, access: Access) -> str:

@@ -100,5 +100,7 @@ class Children:
                 message = child.control.receive(patience=max(0.0, deadline - time.monotonic()))
                 if message.serial == self._serial:
                     return str(message.content)
+        except (TimeoutError, BlockingIOError):  # the other one where those before it have taken all the time
+            return f"does not answer: nothing within {CONTROL_SECONDS:g} s"
         except OSError as error:
             return f"does not answer: {error}"

@@ -27,6 +27,9 @@ def run(settings: Settings, *, origin: str, read_again: Callable[[], Loaded]) ->
 
     `origin` names the configuration that was read, for the line that says we are ready; `read_again` reads it anew for
     a reload, and raises ConfigError.
+
+    When it returns, SIGNALS stay blocked: for a program that now ends. Another SIGTERM, or a log rotation's SIGUSR1,
+    has nobody left to tell, and must not kill it on its last steps.
     """
     with contextlib.ExitStack() as stack:
         stack.enter_context(logs.uncaught(log))
@@ -51,9 +54,11 @@ def _run_alone(lifecycle: Lifecycle, activated: Sockets | None) -> int:
             _give_signs(server, lifecycle)
             server.reactor.run()
         finally:
+            signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # closing, the reactor no longer listens to them
             server.close()
-    finally:
+    except BaseException:
         signal.pthread_sigmask(signal.SIG_SETMASK, previous)
+        raise
     log.info("stopped")
     return 0
 
@@ -93,7 +98,8 @@ def _give_signs(server: Server, lifecycle: Lifecycle) -> None:
 @contextlib.contextmanager
 def _fatal_errors_told() -> Iterator[None]:
     """A crash, and a watchdog's SIGABRT, leave every thread's stack on standard error."""
-    with contextlib.suppress(AttributeError, io.UnsupportedOperation, ValueError, OSError):  # it may be closed
+    # It may be closed, or never have been there (RuntimeError).
+    with contextlib.suppress(AttributeError, io.UnsupportedOperation, RuntimeError, ValueError, OSError):
         faulthandler.enable()
     try:
         yield

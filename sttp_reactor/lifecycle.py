@@ -95,6 +95,8 @@ class Lifecycle:
         for key, before, after in refused:
             log.warning("%s stays %s; it takes a restart to make it %s", key, as_yaml(before), as_yaml(after))
         told = "; ".join(map(str, changes)) or "nothing has changed"
+        if settings.tls.certificate is not None:
+            told += "; certificates read again"  # the files may be other ones under their old names
         log.info("reloaded %s: %s; listening on %s", self._origin, told, self._addresses)
         raise_open_file_limit(settings)
 

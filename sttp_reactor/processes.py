@@ -11,6 +11,7 @@ settings, or none. Should the parent itself die, each child sees the end of its 
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import signal
@@ -74,8 +75,15 @@ class Parent:
         self._held: Sockets = dict(activated or {})
 
     def run(self) -> int:
-        """Until a signal ends it. Returns the exit code; raises StartError."""
+        """Until a signal ends it. Returns the exit code, with the signals still blocked; raises StartError."""
         previous = signal.pthread_sigmask(signal.SIG_BLOCK, _WATCHED)
+        try:
+            return self._run()
+        except BaseException:
+            signal.pthread_sigmask(signal.SIG_SETMASK, previous)
+            raise
+
+    def _run(self) -> int:
         try:
             self._tls = tls_context_of(self._settings, self._held)
             if self._activated is None:
@@ -90,7 +98,6 @@ class Parent:
         finally:
             self._release(self._held)
             self._children.forget()
-            signal.pthread_sigmask(signal.SIG_SETMASK, previous)
 
     # -- Sockets --
 
@@ -139,8 +146,9 @@ class Parent:
     def _start_child(self, index: int) -> None:
         """Fork a server and wait until it listens. Raises StartError with what it says when it cannot."""
         ours, theirs = Control.pair()
-        sys.stdout.flush()
-        sys.stderr.flush()
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(AttributeError, OSError, ValueError):  # it may be closed, or its disk full
+                stream.flush()
         pid = os.fork()
         if pid == 0:
             code = 1

@@ -45,8 +45,6 @@ def _counters(server: Server) -> Iterator[str]:
         yield f"TLS: {server.handshakes!r}"
     for listener in server.listeners.values():
         yield f"listener {listener.address}: {listener.accepted} accepted, {listener.pauses} pauses"
-    if server.tls is not None:
-        yield f"tls: {server.handshakes!r}"
     for name, times in sorted(server.events.totals.items()):
         yield f"so far {name}: {times}"
     if server.access_log is not None:

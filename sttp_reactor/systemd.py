@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 from sttp_reactor.errors import StartError
+from sttp_reactor.limits import LOG_AGAIN_SECONDS
 from sttp_reactor.printable import printable
 
 log = logging.getLogger(__name__)
@@ -33,6 +34,7 @@ class Notifier:
 
     def __init__(self, environ: Mapping[str, str] = os.environ, pid: int | None = None) -> None:
         self._socket: socket.socket | None = None
+        self._complain_at = 0.0  # about a sign of life that does not arrive; other things are told seldom
         self._address = environ.get("NOTIFY_SOCKET", "")
         # `@name` stands for a name in the abstract namespace, where no file is.
         name = "\0" + self._address[1:] if self._address.startswith("@") else self._address
@@ -57,21 +59,33 @@ class Notifier:
 
     def alive(self) -> None:
         """A sign of life for the watchdog, due every `watchdog_seconds`."""
-        self._tell("WATCHDOG=1", patience=0.0)
+        error = self._send("WATCHDOG=1", 0.0)
+        if error is not None and time.monotonic() >= self._complain_at:
+            self._complain_at = time.monotonic() + LOG_AGAIN_SECONDS
+            self._warn("WATCHDOG=1", error)
 
     def close(self) -> None:
         if self._socket is not None:
             self._socket.close()
             self._socket = None
 
-    def _tell(self, *assignments: str, patience: float = _PATIENCE_SECONDS) -> None:
+    def _tell(self, *assignments: str) -> None:
+        error = self._send("\n".join(assignments), _PATIENCE_SECONDS)
+        if error is not None:
+            self._warn(assignments[0], error)
+
+    def _send(self, text: str, patience: float) -> OSError | None:
         if self._socket is None:
-            return
+            return None
         self._socket.settimeout(patience)
         try:
-            self._socket.sendto("\n".join(assignments).encode(), self._name)
+            self._socket.sendto(text.encode(), self._name)
         except OSError as error:
-            log.warning("the service manager at %s cannot be told %s: %s", self._address, assignments[0], error)
+            return error
+        return None
+
+    def _warn(self, what: str, error: OSError) -> None:
+        log.warning("the service manager at %s cannot be told %s: %s", self._address, what, error)
 
 
 def _status(sentence: str) -> str:

@@ -95,10 +95,13 @@ def test_afterwards_everything_is_as_it_was() -> None:
 
 
 class Turns:
-    """The part of a reactor that a log needs: each turn ends at once."""
+    """The part of a reactor that a log needs."""
+
+    def __init__(self) -> None:
+        self.end: Callable[[], None] = lambda: None
 
     def call_at_turn_end(self, callback: Callable[[], None]) -> None:
-        callback()
+        self.end = callback
 
 
 def test_an_access_log_that_cannot_be_written_says_so_once(
@@ -107,9 +110,13 @@ def test_an_access_log_that_cannot_be_written_says_so_once(
     def fail(_descriptor: int, _data: bytes) -> int:
         raise OSError(28, "No space left on device")
 
-    access_log = AccessLog(Turns(), tmp_path / "log")
+    turns = Turns()
+    access_log = AccessLog(turns, tmp_path / "log")
     monkeypatch.setattr(os, "write", fail)
     for number in range(50):
         access_log.record(Access("192.0.2.7:1", b"SHOW", b"/%d" % number, 200, 10, 0.5))
+        turns.end()
     access_log.close()
-    assert caplog.messages == ["access log: [Errno 28] No space left on device"]
+    log = f"access log {tmp_path}/log: "
+    assert caplog.messages == [f"{log}No space left on device; 1 lines lost so far", f"{log}50 lines lost so far"]
+    assert access_log.dropped == 50

@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import re
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -166,6 +167,7 @@ def test_reopening_where_that_fails_keeps_the_old_file(
     log.close()
     assert paths_in(tmp_path / "log.1") == ["/1"]
     assert [record.levelno for record in caplog.records] == [logging.WARNING]
+    assert caplog.messages == [f"access log {tmp_path}/log: Is a directory; going on in the old file"]
     assert not folder.exists()
 
 
@@ -174,6 +176,93 @@ def test_a_target_that_cannot_be_opened(turns: Turns, tmp_path: Path) -> None:
     with pytest.raises(StartError, match=r"access log .*none/log: No such file or directory"):
         AccessLog(turns, tmp_path / "none" / "log")
     assert threading.active_count() == before
+
+
+def test_a_pipe_that_nobody_reads_is_not_waited_for(turns: Turns, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(StartError, match=r"access log .*/pipe: it is a pipe that nobody reads"):
+        AccessLog(turns, tmp_path / "pipe")
+
+
+def test_a_pipe_gets_more_than_it_holds(turns: Turns, tmp_path: Path) -> None:
+    """The log waits for its reader, and nobody else does."""
+    os.mkfifo(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    with open(reader, "rb") as pipe:
+        log = AccessLog(turns, tmp_path / "pipe")
+        os.set_blocking(reader, True)
+        for number in range(5000):
+            log.record(access(b"/%d" % number))
+        turns.end()
+        assert [int(pipe.readline().split(b" ")[3][1:]) for _ in range(5000)] == list(range(5000))
+        log.close()
+    assert log.dropped == 0
+
+
+def test_a_standard_output_that_is_closed(turns: Turns, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", None)
+    with pytest.raises(StartError, match="access log: standard output is closed"):
+        AccessLog(turns, "-")
+
+
+@pytest.mark.parametrize("room", [0, 1, 40, 70])
+def test_a_line_that_a_full_disk_has_cut_spoils_no_other(
+    turns: Turns, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: int
+) -> None:
+    log = AccessLog(turns, tmp_path / "log", "json")
+    write, left = os.write, [room]
+
+    def write_what_fits(descriptor: int, data: bytes) -> int:
+        if left and not left[0]:
+            raise OSError(28, "No space left on device")
+        written = write(descriptor, data[: left[0]] if left else data)
+        if left:
+            left[0] -= written
+        return written
+
+    monkeypatch.setattr(os, "write", write_what_fits)
+    failed = threading.Semaphore(0)
+    monkeypatch.setattr(log, "_tell_lost", lambda _: failed.release())
+    for path in (b"/lost/1", b"/lost/2"):
+        log.record(access(path))
+    turns.end()
+    assert failed.acquire(timeout=10)
+    left.clear()
+    for path in (b"/kept/1", b"/kept/2"):
+        log.record(access(path))
+        turns.end()
+    log.close()
+    *cut, one, two = (tmp_path / "log").read_text().splitlines()
+    assert [json.loads(line)["path"] for line in (one, two)] == ["/kept/1", "/kept/2"]
+    assert [len(line) for line in cut] == [room] * bool(room)
+    assert log.dropped == 2
+
+
+def test_a_file_that_was_emptied_begins_with_a_line(
+    turns: Turns, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The way out of a full disk, for some."""
+    log = AccessLog(turns, tmp_path / "log")
+    write, cuts = os.write, [True]
+
+    def cut_short(descriptor: int, data: bytes) -> int:
+        if not cuts:
+            raise OSError(28, "No space left on device")
+        cuts.pop()
+        return write(descriptor, data[:10])
+
+    with monkeypatch.context() as patched:
+        failed = threading.Semaphore(0)
+        patched.setattr(log, "_tell_lost", lambda _: failed.release())
+        patched.setattr(os, "write", cut_short)
+        log.record(access(b"/lost"))
+        turns.end()
+        assert failed.acquire(timeout=10)
+    os.truncate(tmp_path / "log", 0)
+    log.record(access(b"/kept"))
+    turns.end()
+    log.close()
+    assert paths_in(tmp_path / "log") == ["/kept"]
 
 
 def test_a_disk_that_hangs_costs_lines_and_no_memory(

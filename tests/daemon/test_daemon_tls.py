@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import signal
 import socket
@@ -20,7 +21,10 @@ from running import PATIENCE_SECONDS, Start, Stopwatch, Sttpd, Wire, fails, stop
 from sttp_reactor.cli import sttpc
 from sttp_reactor.client import Client, make_request
 from sttp_reactor.client.tls import ClientTls
+from sttp_reactor.config import load
 from sttp_reactor.errors import CannotConnect, TlsFailed
+from sttp_reactor.server import Server
+from sttp_reactor.store.memory import MemoryStore
 
 OPENSSL = shutil.which("openssl")
 VERSIONS = ("TLSv1_2", "TLSv1_3")
@@ -354,6 +358,24 @@ def test_neither_silence_nor_a_handshake_holds_the_shutdown_up(start: Start) -> 
     assert watch.seconds < 5
 
 
+def test_a_handshake_is_given_up_at_once_whoever_is_still_being_answered(tmp_path: Path) -> None:
+    """Whoever is through with it later would be somebody new."""
+    keys = {"docroot": str(tmp_path / "files"), "port": "0", "tls.port": "0"}
+    keys |= {"tls.certificate": str(certificate("server")), "tls.key": str(key("server"))}
+    loaded = load(None, [("--set", name, text) for name, text in keys.items()])
+    with contextlib.closing(Server(loaded.settings, store=MemoryStore())) as server:
+        server.start()
+        with Wire(server.addresses[1].removeprefix("sttps://")) as stalled:
+            stalled.send(b"\x16\x03\x01")
+            while not server.handshakes.under_way:
+                server.reactor.turn()
+            server.stop()
+            server.reactor.turn()
+            assert not server.handshakes.under_way
+            with contextlib.suppress(ConnectionResetError):
+                assert stalled.rest() == b""
+
+
 # -- Reloading --
 
 
@@ -383,10 +405,39 @@ def test_certificates_are_read_again(tmp_path: Path, processes: str) -> None:
             assert "k.pem does not belong to the certificate" in server.reload()
             assert names_served(server) == {"sttpd"}, "the old ones stay"
             (tmp_path / "k.pem").write_bytes(key("chained").read_bytes())
-            server.reload()
+            assert "nothing has changed; certificates read again; listening on" in server.reload()
             assert names_served(server) == {"sttpd of the branch"}
             assert before.ask(b"SHOW /a") == b"400 /a NOT FOUND\n"
             assert port_of(server) == port
+
+
+@pytest.mark.long
+def test_a_process_that_starts_later_has_the_new_certificates(tmp_path: Path) -> None:
+    with operated(tmp_path, "processes: 2\n" + as_yaml()) as server:
+        server.reload("processes: 2\n" + as_yaml("chained"))
+        for pid in Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text().split():
+            os.kill(int(pid), signal.SIGKILL)
+        for _ in range(2):
+            server.wait_for(r"process \d serves again")
+        assert names_served(server) == {"sttpd of the branch"}
+
+
+def test_the_time_for_a_handshake_changes(tmp_path: Path) -> None:
+    """For who comes after it."""
+    with operated(tmp_path, as_yaml() + "limits: {handshake_timeout: 1h}") as server:
+        server.reload(as_yaml() + "limits: {handshake_timeout: 100ms}")
+        with server.connect(tls_address(server)) as stalled, contextlib.suppress(ConnectionResetError):
+            assert stalled.rest() == b""
+
+
+def test_usr2_tells_of_handshakes(tmp_path: Path) -> None:
+    with operated(tmp_path, as_yaml()) as server:
+        with TlsWire(server) as wire:
+            wire.ask(b"SHOW /a")
+        server.send_signal(signal.SIGUSR2)
+        server.wait_for("    TLS: <Handshakes: 0 under way, 1 completed, 0 failed>")
+        server.wait_for(r"thread MainThread")
+        assert server.log.lower().count("    tls: ") == 1
 
 
 def test_tls_is_switched_on_and_off(tmp_path: Path, processes: str) -> None:

@@ -15,6 +15,10 @@ import pytest
 from operating import operated
 from running import Wire
 
+from sttp_reactor import children as children_module
+from sttp_reactor.children import Child, Children
+from sttp_reactor.control import Control
+
 PROCESSES = [1, 2]
 
 
@@ -102,8 +106,25 @@ def test_the_access_log_comes_goes_and_changes_its_form(tmp_path: Path, processe
 
 
 def test_the_log_level_changes(tmp_path: Path, processes: str) -> None:
+    """Of every process: a parent tells of reloads, and who serves of log files."""
+    with operated(tmp_path, processes) as server:
+        with server.connect() as wire:
+            server.configure(processes + "log: {level: error}\nread_only: true")
+            server.send_signal(signal.SIGHUP)
+            while b"read-only" not in wire.ask(b"DELETE /a"):  # nothing in the log tells of it any more
+                pass
+        server.send_signal(signal.SIGUSR1)
+        server.reload(processes + "prot: 1")
+        server.reload(processes)
+        server.stop()
+    ready, *mistakes, reloaded = [line.split(" ", 2)[1:] for line in server.log.splitlines()[:4]]
+    assert [level for level, _ in (ready, *mistakes, reloaded)] == ["info", "error", "error", "info"]
+    assert "reloaded" in reloaded[1]
+
+
+def test_a_flag_still_beats_the_file(tmp_path: Path, processes: str) -> None:
     with operated(tmp_path, processes + "log: {level: warning}", "--log-level", "info") as server:
-        assert "nothing has changed" in server.reload(processes + "log: {level: error}"), "a flag still beats the file"
+        assert "nothing has changed" in server.reload(processes + "log: {level: error}")
 
 
 def test_a_new_port_serves_and_the_old_one_does_not(tmp_path: Path, processes: str) -> None:
@@ -174,18 +195,26 @@ def test_a_bad_file_is_reported_like_at_the_start_and_changes_nothing(tmp_path: 
         assert "cache.max_files is 6 (was 5)" in server.reload(processes + "cache: {max_files: 6}")
 
 
-@pytest.mark.parametrize("broken", ["port", "access log"])
+BROKEN = {
+    "port": "Address already in use",
+    "access log": "none/x: No such file or directory",
+    "pipe": "pipe: it is a pipe that nobody reads",
+}
+
+
+@pytest.mark.parametrize("broken", BROKEN)
 def test_one_thing_that_fails_and_everything_is_as_it_was(tmp_path: Path, processes: str, broken: str) -> None:
     fresh = tmp_path / "fresh.sock"
     with operated(tmp_path, processes) as server, held("127.0.0.1") as taken, server.connect() as wire:
         wire.ask(b"CREATE /a x")
         wire.ask(b"SHOW /a")
         (server.docroot / "a").write_text("behind its back")
-        settings = f"{processes}cache: {{enabled: false}}\nlog: {{access: {'x' if broken == 'port' else 'none/x'}}}\n"
+        os.mkfifo(tmp_path / "pipe")
+        access = {"port": "x", "access log": "none/x", "pipe": "pipe"}[broken]
+        settings = f"{processes}cache: {{enabled: false}}\nlog: {{access: {access}}}\n"
         settings += f"listen_address: [{fresh}, 127.0.0.1]\nport: {taken if broken == 'port' else 0}"
-        why = "Address already in use" if broken == "port" else "none/x: No such file or directory"
         log = server.reload(settings)
-        assert why in log
+        assert BROKEN[broken] in log
         assert "everything is as it was" in log
         assert not fresh.exists()
         assert wire.ask(b"SHOW /a") == b"200 /a OK\nx\n", "still from the cache"
@@ -213,6 +242,20 @@ def test_settings_that_contradict_one_that_stays(tmp_path: Path) -> None:
         assert f"log.access: lies in the docroot, {server.docroot}" in log
         assert "everything is as it was" in log
         assert not (server.docroot / "log").exists()
+
+
+def test_those_that_are_stuck_are_all_told_of_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first one takes all the time there is."""
+    monkeypatch.setattr(children_module, "CONTROL_SECONDS", 0.05)
+    with contextlib.ExitStack() as stack:
+        children = Children()
+        for index in range(2):
+            ours, theirs = Control.pair()
+            stack.enter_context(contextlib.closing(ours))
+            stack.enter_context(contextlib.closing(theirs))
+            children.add(Child(index, -index, ours))
+        expected = [f"process {index}: does not answer: nothing within 0.05 s" for index in range(2)]
+        assert children.order("prepare") == expected
 
 
 def test_a_process_that_starts_later_has_the_new_settings(tmp_path: Path) -> None:

@@ -8,12 +8,14 @@ import os
 import re
 import signal
 import socket
+import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from operating import Operated, operated
-from running import Wire, fails
+from running import PATIENCE_SECONDS, STTPD, Wire, fails
 
 
 @pytest.fixture(params=[1, 2], ids=["alone", "two processes"])
@@ -113,6 +115,100 @@ def test_one_process_of_several_can_be_asked_alone(tmp_path: Path) -> None:
             server.wait_for(rf"thread MainThread of process {well}:")
         finally:
             os.kill(stuck, signal.SIGCONT)
+
+
+@pytest.mark.parametrize(
+    "number",
+    [
+        signal.SIGTERM,
+        signal.SIGUSR1,
+        *(pytest.param(each, marks=pytest.mark.long) for each in (signal.SIGHUP, signal.SIGUSR2, signal.SIGINT)),
+    ],
+)
+def test_signals_that_come_until_the_end_change_nothing_about_it(
+    tmp_path: Path, processes: int, number: signal.Signals
+) -> None:
+    """Such as a log rotation's while it stops, or an impatient operator's."""
+    with operated(tmp_path, f"processes: {processes}", "--pid-file", str(tmp_path / "pid")) as server:
+        for _ in range(10):
+            if number not in (signal.SIGTERM, signal.SIGINT):
+                server.send_signal(number)
+        server.send_signal(signal.SIGTERM)
+        while server.process.poll() is None:
+            server.send_signal(number)
+            server.read_log(0)
+        server.ends()
+        assert server.log.endswith(": stopped\n")
+        assert not (tmp_path / "pid").exists()
+
+
+def wait_until_it_listens(path: Path, server: subprocess.Popen[bytes]) -> None:
+    """Which it cannot say."""
+    while True:
+        with socket.socket(socket.AF_UNIX) as probe:
+            if probe.connect_ex(str(path)) == 0:
+                return
+        assert server.poll() is None
+        time.sleep(0.01)
+
+
+def test_without_standard_error_it_serves_all_the_same(tmp_path: Path, processes: int) -> None:
+    """`2>&-`: there is nobody to tell anything."""
+    path, flags = tmp_path / "socket", ["-d", "files", "-o", f"processes={processes}"]
+    with subprocess.Popen(
+        [*STTPD, "-a", str(path), *flags], cwd=tmp_path, stdin=subprocess.DEVNULL, preexec_fn=lambda: os.close(2)
+    ) as server:
+        try:
+            wait_until_it_listens(path, server)
+            with Wire(str(path)) as wire:
+                assert wire.ask(b"CREATE /a x") == b"100 /a CREATED\n"
+                for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
+                    server.send_signal(number)
+                assert wire.ask(b"SHOW /a") == b"200 /a OK\nx\n"
+            server.terminate()
+            assert server.wait(PATIENCE_SECONDS) == 0
+        finally:
+            server.kill()
+
+
+# -- A process that dies --
+
+
+def kill(server: Operated, pids: list[int]) -> None:
+    """And wait for others in their place."""
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
+    for _ in pids:
+        server.wait_for(r"process \d serves again")
+
+
+@pytest.mark.long
+def test_connections_die_with_their_process(tmp_path: Path) -> None:
+    """In the count of all of them, too."""
+    with operated(tmp_path, "processes: 2\nlimits: {max_connections: 1}") as server:
+        with server.connect() as wire:
+            assert wire.ask(b"LIST /") == b"200 / OK\n\n"
+            kill(server, children_of(server))
+        with server.connect() as wire:
+            assert wire.ask(b"LIST /") == b"200 / OK\n\n"
+
+
+@pytest.mark.long
+def test_what_a_process_may_have_written_before_it_died_is_read_anew(tmp_path: Path) -> None:
+    """It may not have lived to say so."""
+    with operated(tmp_path, "processes: 2") as server, asked(server, 2, b"CREATE /a old") as wires:
+        assert {wire.ask(b"SHOW /a") for wire in wires} == {b"200 /a OK\nold\n"}
+        (server.docroot / "a").write_text("new")
+        assert {wire.ask(b"SHOW /a") for wire in wires} == {b"200 /a OK\nold\n"}, "it is cached"
+        kill(server, children_of(server)[:1])
+        shown = []
+        for wire in wires:
+            with contextlib.suppress(OSError, AssertionError):  # of the one that died
+                shown.append(wire.ask(b"SHOW /a"))
+        assert set(shown) == {b"200 /a OK\nnew\n"}
+
+
+# -- Limits that are hit --
 
 
 def test_a_full_server_says_so_once(tmp_path: Path) -> None:
