@@ -7,12 +7,14 @@ import faulthandler
 import io
 import logging
 import signal
+import sys
 from collections.abc import Callable, Iterable, Iterator
 
 from sttp_reactor import logs
 from sttp_reactor.child import log_report
 from sttp_reactor.config import Loaded, Settings
 from sttp_reactor.lifecycle import SIGNALS, Lifecycle
+from sttp_reactor.limits import SWITCH_SECONDS
 from sttp_reactor.listening import Sockets, activated_endpoints
 from sttp_reactor.processes import Parent
 from sttp_reactor.reload import change_over
@@ -31,6 +33,7 @@ def run(settings: Settings, *, origin: str, read_again: Callable[[], Loaded]) ->
     When it returns, SIGNALS stay blocked: for a program that now ends. Another SIGTERM, or a log rotation's SIGUSR1,
     has nobody left to tell, and must not kill it on its last steps.
     """
+    sys.setswitchinterval(SWITCH_SECONDS)
     with contextlib.ExitStack() as stack:
         stack.enter_context(logs.uncaught(log))
         stack.enter_context(_fatal_errors_told())

@@ -106,7 +106,7 @@ class Server:
             self.access_log = self.open_access_log(settings)
             self._store.open()
             cache = self.make_cache(settings)
-            self.service = Service(self.reactor, self._store, cache, settings.disk_threads, self._team)
+            self.service = Service(self.reactor, self._store, cache, settings.disk_threads, self._team, self.events)
             self.listen(bind_all(endpoints_of(settings), bind_here) if self._sockets is None else self._sockets)
         except BaseException:
             self.close()

@@ -28,8 +28,10 @@ from sttp_reactor.limits import (
     SWEEP_SLICE,
 )
 from sttp_reactor.pool import Loop, Pool
+from sttp_reactor.printable import printable
 from sttp_reactor.store.base import Operation, Reader, Store, Write
 from sttp_reactor.team import Member
+from sttp_reactor.throttle import Throttle
 from sttp_reactor.wire.encoder import encode_response
 from sttp_reactor.wire.messages import STATUS_BY_CODE, Action, Request, Response, Status
 
@@ -104,13 +106,15 @@ class Service:
         cache: Cache | None,
         disk_threads: int = DISK_THREADS,
         team: Member | None = None,
+        throttle: Throttle | None = None,
     ) -> None:
-        """`cache` is None where caching is off, `team` where no other process serves the same files. `close` ends the
-        threads."""
+        """`cache` is None where caching is off, `team` where no other process serves the same files. `throttle`, where
+        there is one, logs what is answered 500; otherwise each is logged. `close` ends the threads."""
         self._loop = loop
         self._store = store
         self.cache = cache
         self._team = team
+        self._warn = log.warning if throttle is None else partial(throttle.warn, "server_error")
         self._reads: dict[bytes, _Read] = {}
         self._readers = self._make_readers("sttp-read", disk_threads)
         # A LIST may take a thousand times as long as a SHOW, so SHOWs do not queue behind LISTs.
@@ -248,6 +252,8 @@ class Service:
                 if self.cache is not None and reply.startswith(b"200"):
                     self.cache.put(read.key, reply, read.begun_at)
                     self._see_to_sweeping()
+            if reply.startswith(b"500"):
+                self._warn_of(reply)
             _tell(read.waiting, reply)
 
     def _after_commit(self, results: list[tuple[_Change | None, bytes]]) -> None:
@@ -257,10 +263,15 @@ class Service:
             self._forget(change.request.path)
         self.writes += len(changes)
         for change, reply in changes:
+            if reply.startswith(b"500"):
+                self._warn_of(reply)
             _tell((change.done,), reply)
         if changes:
             self._last_write = self._loop.now
             self._see_to_checkpoint()
+
+    def _warn_of(self, reply: bytes) -> None:
+        self._warn("answered %s", printable(reply.decode().rstrip()))
 
     def _forget(self, path: bytes) -> None:
         """The file has changed: what is cached of it, or being read, is no longer true, here and in every process."""

@@ -529,6 +529,19 @@ def test_a_store_that_cannot_begin_to_read(bench: Bench, caplog: pytest.LogCaptu
     assert bench.ask(SHOW) == OLD
 
 
+def test_what_is_answered_500_is_logged_with_its_reason(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    bench.store.show_errors[b"/\xe2\x80\xae"] = StoreFailed("the disk is full")
+    bench.ask(b"SHOW /\xe2\x80\xae")
+    bench.ask(b"SHOW /none")
+    bench.store.commit_error = RuntimeError("no")
+    bench.ask(b"UPDATE /a x")
+    answered = [record.getMessage() for record in caplog.records if not record.exc_info]
+    assert answered == [
+        r'answered 500 /\u202e SERVER ERROR "the disk is full"',
+        'answered 500 /a SERVER ERROR "internal error; the server\'s log has more"',
+    ]
+
+
 @pytest.mark.parametrize("lines", [[SHOW, SHOW, b"SHOW /b"], [b"UPDATE /a 1", b"UPDATE /a 2", b"CREATE /c 3"]])
 def test_a_client_that_fails_on_its_reply_costs_those_of_its_batch_nothing(
     bench: Bench, caplog: pytest.LogCaptureFixture, lines: list[bytes]
