@@ -11,6 +11,7 @@ from sttp_reactor.cli.arguments import COMMAND_LINE_EXIT, parse, print_out, refu
 from sttp_reactor.cli.sttpbench_compare import check_writable, compare
 from sttp_reactor.cli.sttpbench_signals import on_interrupt
 from sttp_reactor.cli.sttpbench_stress import stress
+from sttp_reactor.cli.sttpbench_tls import with_trust
 from sttp_reactor.load.checks import Check, parse_check
 from sttp_reactor.load.draws import parse_distribution
 from sttp_reactor.load.faults import LoadError, MissingExtra, Unreachable
@@ -43,6 +44,7 @@ Usage:
   sttpbench [options] [--check=EXPR]... [URL]
 
 URL is sttp://host:port/directory/, host:port, [IPv6]:port or unix:/path/of/socket; without one, 127.0.0.1:8080.
+sttps://host:port/directory/ is the same by TLS, on port 8443 unless given.
 The keys are made in the directory (/sttpbench/) before the load and deleted after it.
 
 Load:
@@ -55,6 +57,13 @@ Load:
   -r, --rate=N          Requests a second of all connections together, due on a fixed schedule; latency counts from
                         when a request was due. Without it each connection asks again once it is answered.
   --timeout=TIME        How long a reply may take before its connection is given up. [default: 10s]
+
+TLS:
+  --cacert=FILE         Trust servers whose certificate comes from an authority in FILE, and no others. Without: the
+                        system's authorities.
+  --cert=FILE           The certificate to show to a server that asks.
+  --key=FILE            Its private key, without a passphrase; without, it is looked for in the same file.
+  --insecure            Trust any server: whoever can come between can read and change everything.
 
 Work:
   --mix=MIX             Actions and their weights, of show, list, create, update and delete, as in
@@ -114,7 +123,7 @@ def make_plan(options: dict[str, Any]) -> Plan:
     requests = options["--requests"] and parse_count(options["--requests"], "-n")
     seconds = options["--duration"] and parse_seconds(options["--duration"], "-d")
     plan = Plan(
-        target=parse_target(options["URL"]) if options["URL"] else Target(),
+        target=with_trust(parse_target(options["URL"]) if options["URL"] else Target(), options),
         connections=parse_count(options["--connections"], "-c", MAX_CONNECTIONS),
         pipeline=parse_count(options["--pipeline"], "-P", MAX_PIPELINE),
         processes=parse_count(options["--processes"], "-j", MAX_PROCESSES),

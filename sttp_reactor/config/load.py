@@ -176,7 +176,10 @@ def _tls_nowhere(settings: Settings) -> Iterator[tuple[str, str]]:
     if settings.tls.certificate is None:
         return
     if settings.tls.port and settings.tls.port == settings.port:
-        yield "tls.port", "is the same as port, which is for connections without TLS"
+        if settings.tls.port == default_of(KEYS["tls.port"]):
+            yield "port", "is the same as tls.port, which is for connections with TLS"  # the one that was surely set
+        else:
+            yield "tls.port", "is the same as port, which is for connections without TLS"
     if all(address.startswith("/") for address in settings.listen_address):
         yield "tls.certificate", "is of no use where listen_address has only Unix sockets, which are served without TLS"
 

@@ -11,6 +11,7 @@ import time
 from typing import Any
 
 from sttp_reactor.client.connecting import connect, resolve
+from sttp_reactor.client.exchange import Socket
 from sttp_reactor.errors import CannotConnect, ConnectTimedOut, HostUnknown
 from sttp_reactor.load.faults import LoadError, Unreachable
 from sttp_reactor.load.target import Target
@@ -18,11 +19,14 @@ from sttp_reactor.load.target import Target
 # Connections being made at the same time. More could overflow the listener's backlog (128 in many programs), and an
 # overflow costs a second: the kernel drops the handshake and the client tries again.
 _AT_ONCE = 64
+# By TLS each of them waits for its turn to shake hands, and a server does not wait for ever.
+_AT_ONCE_BY_TLS = 8
 _SPARE_FILES = 64  # descriptors for everything that is not a connection
 
 
-def open_connections(target: Target, count: int, timeout: float) -> list[socket.socket]:
-    """`count` connected, non-blocking sockets. Raises Unreachable; LoadError where the system allows fewer files."""
+def open_connections(target: Target, count: int, timeout: float) -> list[Socket]:
+    """`count` connected, non-blocking sockets. Raises Unreachable; LoadError where the system allows fewer files, or
+    TLS cannot be had as it is wanted."""
     allow_files(count)
     deadline = time.monotonic() + timeout
     endpoint = target.endpoint
@@ -32,10 +36,13 @@ def open_connections(target: Target, count: int, timeout: float) -> list[socket.
     except (HostUnknown, CannotConnect, ConnectTimedOut) as error:
         raise Unreachable(str(error)) from error
     _prepare(first)
-    sockets = [first]
+    family, where = first.family, first.getpeername()
+    sockets = _secured(target, [first], deadline)
+    at_once = _AT_ONCE_BY_TLS if endpoint.is_tls else _AT_ONCE
     try:
         while len(sockets) < count:
-            sockets += _open_batch(target, first, min(_AT_ONCE, count - len(sockets)), deadline)
+            batch = _open_batch(target, family, where, min(at_once, count - len(sockets)), deadline)
+            sockets += _secured(target, batch, deadline)
     except BaseException:
         for each in sockets:
             each.close()
@@ -59,8 +66,24 @@ def _prepare(sock: socket.socket) -> None:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
-def _open_batch(target: Target, first: socket.socket, count: int, deadline: float) -> list[socket.socket]:
-    family, where = first.family, first.getpeername()
+def _secured(target: Target, plain: list[socket.socket], deadline: float) -> list[Socket]:
+    """The same sockets, by TLS where the target is for it; all are closed where that fails for one."""
+    if not target.endpoint.is_tls:
+        return list(plain)
+    from sttp_reactor.load.secure import shake_hands
+
+    secured: list[Socket] = []
+    try:
+        for each in plain:
+            secured.append(shake_hands(target, each, deadline))
+    except BaseException:
+        for sock in [*secured, *plain[len(secured) :]]:
+            sock.close()
+        raise
+    return secured
+
+
+def _open_batch(target: Target, family: int, where: Any, count: int, deadline: float) -> list[socket.socket]:
     connecting: list[socket.socket] = []
     try:
         for _ in range(count):

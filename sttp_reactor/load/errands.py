@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable, Iterable, Sequence
 
+from sttp_reactor.client.exchange import Socket
 from sttp_reactor.load.engine import Engine
 from sttp_reactor.load.exact import abandon
 from sttp_reactor.load.faults import Mistakes, shown
@@ -60,7 +60,7 @@ Watch = Callable[[Engine, ErrandSource], None]  # sees the engine before it runs
 
 
 def run_errands(
-    sockets: Sequence[socket.socket],
+    sockets: Sequence[Socket],
     errands: Iterable[Errand],
     mistakes: Mistakes,
     timeout: float,

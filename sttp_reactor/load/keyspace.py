@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable, Iterable, Sequence
 
+from sttp_reactor.client.exchange import Socket
 from sttp_reactor.load import outcomes as out
 from sttp_reactor.load.draws import make_draws
 from sttp_reactor.load.errands import Errand, Watch, deletion, run_errands
@@ -50,7 +50,7 @@ class Keyspace:
     def _first_reply(self, key: int) -> bytes:
         return b"200 %s OK\n%s\n" % (self.path(key), self.first_text(key))
 
-    def prepare(self, sockets: Sequence[socket.socket], mistakes: Mistakes, watch: Watch) -> bool:
+    def prepare(self, sockets: Sequence[Socket], mistakes: Mistakes, watch: Watch) -> bool:
         """Brings every key into its first state. What an earlier run has left is taken over. False where that did not
         work out; `mistakes` says why, unless the engine was stopped."""
         plan = self._plan
@@ -73,7 +73,7 @@ class Keyspace:
     def _take_over(self, key: int) -> Errand:
         return b"UPDATE %s %s\n" % (self.path(key), self.first_text(key)), (self._first_reply(key),)
 
-    def clean(self, sockets: Sequence[socket.socket], watch: Watch) -> tuple[int, str]:
+    def clean(self, sockets: Sequence[Socket], watch: Watch) -> tuple[int, str]:
         """Deletes every key that this process made, or may have; how many are left, and why."""
         errands, mistakes = (deletion(self.path(key)) for key in self._mine), Mistakes()
         replies, _ = run_errands(sockets[:ERRAND_CONNECTIONS], errands, mistakes, self._plan.timeout, watch)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import socket
 from collections import deque
 from typing import Any
+
+from sttp_reactor.client.exchange import Socket
 
 
 class Link:
@@ -19,7 +20,7 @@ class Link:
 
     __slots__ = ("broken", "free", "likely", "number", "pending", "rest", "sock", "times", "unsent")
 
-    def __init__(self, number: int, sock: socket.socket | None = None) -> None:
+    def __init__(self, number: int, sock: Socket | None = None) -> None:
         self.number = number
         self.sock = sock
         self.pending: deque[Any] = deque()

@@ -14,16 +14,29 @@ _THIS_MACHINE = Endpoint("127.0.0.1")
 
 
 @dataclass(frozen=True, slots=True)
+class Trust:
+    """Whom to trust and who we are, by TLS: what `client.tls.ClientTls` is made of, for it goes to no other process."""
+
+    cacert: str | None = None
+    cert: str | None = None
+    key: str | None = None
+    insecure: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Target:
+    """`trust` is None where the endpoint is not for TLS; where it is, None is what `Trust()` is."""
+
     endpoint: Endpoint = _THIS_MACHINE
     directory: str = DEFAULT_DIRECTORY
+    trust: Trust | None = None
 
     def __str__(self) -> str:
         return f"{_UNIX}{self.endpoint}" if self.endpoint.is_unix else str(self.endpoint)
 
 
 def parse_target(text: str) -> Target:
-    """`sttp://host:port/directory/`, `host:port/directory/`, or `unix:/path/of/socket`.
+    """`sttp://host:port/directory/`, `sttps://` for TLS, `host:port/directory/`, or `unix:/path/of/socket`.
 
     Raises LoadError with a sentence for the user.
     """
@@ -37,8 +50,6 @@ def parse_target(text: str) -> Target:
         raise LoadError(str(error)) from error
     if url.endpoint is None:
         raise LoadError(f"{text}: the host is missing, as in localhost:8080{text}")
-    if url.endpoint.is_tls:
-        raise LoadError(f"{text}: sttpbench speaks no TLS; name the server's other port, as in sttp://localhost:8080/")
     return Target(url.endpoint, check_directory(url.path) if url.path.strip("/") else DEFAULT_DIRECTORY)
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 import gc
 import signal
-import socket
 import sys
 import time
 from multiprocessing.connection import Connection
 
+from sttp_reactor.client.exchange import Socket
 from sttp_reactor.load.connect import allow_files, open_connections
 from sttp_reactor.load.engine import Engine
 from sttp_reactor.load.errands import ErrandSource
@@ -82,7 +82,7 @@ class Worker:
         self._process = process
         self._line = line
         self._keyspace = Keyspace(plan, process)
-        self._sockets: list[socket.socket] = []
+        self._sockets: list[Socket] = []
         self._are_clean = False  # nothing is in flight on the sockets
         self._poller = make_poller()  # before the connections: see EpollPoller
 

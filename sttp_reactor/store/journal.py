@@ -40,6 +40,7 @@ from typing import Final, NamedTuple
 from sttp_reactor.store.files import close_quietly, write_at
 from sttp_reactor.store.records import (
     HEADER_BYTES,
+    MAX_SEQUENCE,
     RECORD_BYTES,
     Change,
     decode_header,
@@ -54,6 +55,8 @@ FOLDER: Final = b".sttp"
 
 # Some 40,000 small updates between two syncs of the file system. On a disk that is nearly full a small one does.
 JOURNAL_BYTES: Final = (4 << 20, 64 << 10)
+# Where a record ends at the most, also in a journal that was made with another size.
+MAX_JOURNAL_END: Final = 1 << 40
 # The large one is made where it takes no more than this share of the room there is.
 _SHARE_OF_ROOM: Final = 8
 # One record at most, so that it always fits; the longest single change has under 9 KB.
@@ -224,12 +227,15 @@ class Journal:
             os.fsync(self._file)
 
     def _read_turn(self) -> _Turn | None:
-        """None when it was written before the machine last started, or never."""
+        """None when it was written before the machine last started, or never, or not by us."""
         data = os.pread(self._turn_file, _TURN.size, 0)
         if len(data) < _TURN.size:
             return None
         magic, boot, sequence, last, end, state = _TURN.unpack(data)
         if magic != _TURN_MAGIC or boot != self._boot:
+            return None
+        # Only what can be counted on from: a last record and the next one's place behind the header, and a number.
+        if not (0 < sequence <= MAX_SEQUENCE and HEADER_BYTES <= last <= end <= MAX_JOURNAL_END and state <= _DOUBTFUL):
             return None
         return _Turn(sequence, last, end, state)
 

@@ -14,6 +14,9 @@ import zlib
 from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
+from sttp_reactor.store.reading import RESERVED_PREFIX
+from sttp_reactor.text import is_contents, is_file_name, is_segment
+
 _RECORD: Final = struct.Struct("<4sQII")
 _RECORD_MAGIC: Final = b"STJr"
 _CHECKED: Final = struct.Struct("<QI")
@@ -27,6 +30,10 @@ HEADER_BYTES: Final = 512
 # What a record and each of its changes take besides paths and contents.
 RECORD_BYTES: Final = _RECORD.size
 CHANGE_BYTES: Final = _CHANGE.size
+
+
+# Numbers begin at 0 and count records: whatever has a larger one was not written by us, and could not be counted on.
+MAX_SEQUENCE: Final = 1 << 62
 
 
 class Change(NamedTuple):
@@ -46,7 +53,7 @@ def decode_header(data: bytes) -> int | None:
         return None
     magic, first, checksum = _HEADER.unpack_from(data)
     whole = magic == _HEADER_MAGIC and checksum == zlib.crc32(first.to_bytes(8, "little"))
-    return int(first) if whole else None
+    return int(first) if whole and first <= MAX_SEQUENCE else None
 
 
 def encode_changes(changes: Sequence[Change]) -> bytes:
@@ -61,10 +68,14 @@ def encode_record(sequence: int, body: bytes) -> bytes:
 
 def records(data: bytes, offset: int, first: int, before: int | None = None) -> Iterator[list[Change]]:
     """The changes of each whole record from `offset` on, numbered from `first` without a gap, up to the one that is
-    numbered `before`."""
+    numbered `before`. One that holds what no request can have asked for was not written by us, however well its sum
+    fits: it counts as damaged."""
     sequence = first
     while sequence != before and (body := _body(data, offset, sequence)) is not None:
-        yield list(_decode(body))
+        changes = _decode(body)
+        if changes is None:
+            return
+        yield changes
         offset += _RECORD.size + len(body)
         sequence += 1
 
@@ -74,7 +85,7 @@ def number_of_first(data: bytes) -> int | None:
     if len(data) < HEADER_BYTES + _RECORD.size:
         return None
     sequence = int(_RECORD.unpack_from(data, HEADER_BYTES)[1])
-    return None if _body(data, HEADER_BYTES, sequence) is None else sequence
+    return None if sequence > MAX_SEQUENCE or _body(data, HEADER_BYTES, sequence) is None else sequence
 
 
 def _body(data: bytes, offset: int, sequence: int) -> bytes | None:
@@ -94,12 +105,30 @@ def _encode(change: Change) -> bytes:
     return _CHANGE.pack(1, len(path), len(contents)) + path + contents
 
 
-def _decode(body: bytes) -> Iterator[Change]:
+def _decode(body: bytes) -> list[Change] | None:
+    changes: list[Change] = []
     at = 0
     while at < len(body):
+        if at + _CHANGE.size > len(body):
+            return None
         put, path_length, contents_length = _CHANGE.unpack_from(body, at)
         at += _CHANGE.size
         path = body[at : at + path_length]
         at += path_length
-        yield Change(path, body[at : at + contents_length] if put else None)
+        contents = body[at : at + contents_length]
         at += contents_length
+        if at > len(body) or not _is_path_of_file(path) or not is_contents(contents):
+            return None
+        changes.append(Change(path, contents if put else None))
+    return changes
+
+
+def _is_path_of_file(path: bytes) -> bool:
+    root, *segments = path.split(b"/")
+    return (
+        not root
+        and bool(segments)
+        and not segments[0].startswith(RESERVED_PREFIX)
+        and is_file_name(segments[-1])
+        and all(is_segment(segment) and segment not in (b"", b".", b"..") for segment in segments)
+    )

@@ -300,6 +300,12 @@ def test_half_of_tls_is_none(tmp_path: Path, tls: str, expected: list[str]) -> N
         assert mistake.startswith(start)
 
 
+def test_the_port_of_tls_by_default_is_no_port_for_plain_text(tmp_path: Path) -> None:
+    path = tmp_path / "f"
+    path.write_text("docroot: files\nport: 8443\ntls: {certificate: /c, key: /k}\n")
+    assert mistakes_in(path) == ["f:2:7: port: is the same as tls.port, which is for connections with TLS"]
+
+
 def test_tls_needs_an_address_of_tcp(tmp_path: Path) -> None:
     path = tmp_path / "f"
     path.write_text("listen_address: /run/s\ntls: {certificate: /c, key: /k, port: 0}\nport: 0\n")

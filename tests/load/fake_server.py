@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import selectors
 import socket
+import ssl
 import sys
 import threading
 from collections.abc import Callable
+
+_PATIENCE_SECONDS = 10.0
 
 Answer = Callable[[bytes], bytes | None]  # a request without its line end; None closes the connection
 
@@ -58,12 +61,19 @@ class Files:
 
 
 class FakeServer:
-    """Serves `answer` in a thread while the context lasts."""
+    """Serves `answer` in a thread while the context lasts; with `tls` by TLS."""
 
-    def __init__(self, answer: Answer | None = None, family: int = socket.AF_INET, address: str = "127.0.0.1") -> None:
+    def __init__(
+        self,
+        answer: Answer | None = None,
+        family: int = socket.AF_INET,
+        address: str = "127.0.0.1",
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         self.files = Files()
         self._answer = answer or self.files.answer
         self._family = family
+        self._tls = tls
         self._address = address if family == socket.AF_UNIX else (address, 0)
         self._listener: socket.socket
         self._stop: socket.socket
@@ -78,7 +88,8 @@ class FakeServer:
         self._listener.bind(self._address)
         self._listener.listen(256)
         self._stop, stopped = socket.socketpair()
-        self._thread = threading.Thread(target=serve, args=(self._listener, self._answer, stopped), name="fake server")
+        arguments = (self._listener, self._answer, stopped, self._tls)
+        self._thread = threading.Thread(target=serve, args=arguments, name="fake server")
         self._thread.start()
         return self
 
@@ -87,7 +98,12 @@ class FakeServer:
         self._thread.join()
 
 
-def serve(listener: socket.socket, answer: Answer, stop: socket.socket | None = None) -> None:
+def serve(
+    listener: socket.socket,
+    answer: Answer,
+    stop: socket.socket | None = None,
+    tls: ssl.SSLContext | None = None,
+) -> None:
     """Until `stop` is readable."""
     rests: dict[socket.socket, bytes] = {}
     with selectors.DefaultSelector() as selector, listener:
@@ -101,13 +117,27 @@ def serve(listener: socket.socket, answer: Answer, stop: socket.socket | None = 
                         each.close()
                     return
                 if key.fileobj is listener:
-                    accepted = listener.accept()[0]
-                    rests[accepted] = b""
-                    selector.register(accepted, selectors.EVENT_READ)
+                    accepted = _accept(listener, tls)
+                    if accepted is not None:
+                        rests[accepted] = b""
+                        selector.register(accepted, selectors.EVENT_READ)
                 elif isinstance(key.fileobj, socket.socket) and not _serve_one(key.fileobj, rests, answer):
                     selector.unregister(key.fileobj)
                     del rests[key.fileobj]
                     key.fileobj.close()
+
+
+def _accept(listener: socket.socket, tls: ssl.SSLContext | None) -> socket.socket | None:
+    """None where the client does not go through with TLS. Clients shake hands in the order they come."""
+    accepted = listener.accept()[0]
+    if tls is None:
+        return accepted
+    accepted.settimeout(_PATIENCE_SECONDS)
+    try:
+        return tls.wrap_socket(accepted, server_side=True)
+    except OSError:
+        accepted.close()
+        return None
 
 
 def _serve_one(sock: socket.socket, rests: dict[socket.socket, bytes], answer: Answer) -> bool:
@@ -117,7 +147,7 @@ def _serve_one(sock: socket.socket, rests: dict[socket.socket, bytes], answer: A
         *lines, rests[sock] = (rests[sock] + data).split(b"\n")
         replies = [answer(line) for line in lines]
         sock.sendall(b"".join(reply for reply in replies if reply is not None))
-    except ConnectionError:
+    except (ConnectionError, ssl.SSLError):
         return False
     return bool(data) and None not in replies
 

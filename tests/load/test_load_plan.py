@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
+from sttp_reactor.client import Endpoint
 from sttp_reactor.load.draws import BLOCK, Distribution, make_draws, parse_distribution
 from sttp_reactor.load.faults import LoadError
 from sttp_reactor.load.plan import (
@@ -16,7 +17,7 @@ from sttp_reactor.load.plan import (
     parse_seed,
     parse_sizes,
 )
-from sttp_reactor.load.target import parse_target
+from sttp_reactor.load.target import Target, parse_target
 from sttp_reactor.load.texts import describe, directory_of, name_of, text_of
 
 
@@ -231,6 +232,6 @@ def test_wrong_targets(text: str) -> None:
         parse_target(text)
 
 
-def test_a_target_by_tls_is_refused() -> None:
-    with pytest.raises(LoadError, match="sttpbench speaks no TLS"):
-        parse_target("sttps://localhost/d/")
+def test_a_target_by_tls_has_a_port_of_its_own() -> None:
+    assert parse_target("sttps://localhost/d/") == Target(Endpoint("localhost", 8443, True), "/d/")
+    assert str(parse_target("STTPS://[::1]:9443")) == "sttps://[::1]:9443"

@@ -1,0 +1,192 @@
+"""Workers whom a script tells when to work and when to hand back: every order that threads could bring about, with no
+thread, so that the same script always does the same."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+from typing import Any, Final, Self
+from unittest import mock
+
+from scripted import Bench, FakeTransport, Talk, _Mishaps
+
+from sttp_reactor import service
+from sttp_reactor.session import SessionLimits
+from sttp_reactor.store.base import Store
+
+# Few, so that a script of a few lines fills the queue.
+_CAPACITY: Final = 6
+_CACHED_FILES: Final = 3
+
+# Until all is done that a script can have brought about: its lines are fewer, and each turn carries out some.
+_MAX_TURNS: Final = 20_000
+# Turns in a row in which nothing happens though something is owed. A session takes 256 lines a turn, and a chunk holds
+# 4,096 at the most.
+_MAX_IDLE_TURNS: Final = 40
+
+
+class HandPool:
+    """A `pool.Pool`. Jobs are begun in their order; what was begun together comes back together, and in any order."""
+
+    def __init__(
+        self,
+        loop: object,
+        name: str,
+        threads: int,
+        work: Callable[[Iterator[Any]], Iterable[tuple[Any, Any]]],
+        deliver: Callable[[list[tuple[Any, Any]]], None],
+        fail: object,
+        *,
+        most: int = 64,
+        capacity: int = 0,
+    ) -> None:
+        self._is_single = threads == 1
+        self._work = work
+        self._deliver = deliver
+        self._most = most
+        self._queue: deque[Any] = deque()
+        self._done: list[list[tuple[Any, Any]]] = []  # batches that are not delivered yet
+        self._waiting: deque[Callable[[], None]] = deque()
+        self.under_way = 0
+
+    @property
+    def has_room(self) -> bool:
+        return self.under_way < _CAPACITY
+
+    def submit(self, job: Any) -> bool:
+        if not self.has_room:
+            return False
+        self._queue.append(job)
+        self.under_way += 1
+        return True
+
+    def when_room(self, callback: Callable[[], None]) -> None:
+        self._waiting.append(callback)
+
+    def close(self, _timeout: float) -> bool:
+        return True
+
+    def work(self, most: int) -> None:
+        """One worker takes a batch and does it; nobody has heard of it yet."""
+        jobs = [self._queue.popleft() for _ in range(min(most, self._most, len(self._queue)))]
+        if jobs:
+            self._done.append(list(self._work(iter(jobs))))
+
+    def deliver(self, *, newest: bool) -> None:
+        """The loop hears of one batch. A single worker's come in their order."""
+        if not self._done:
+            return
+        results = self._done.pop(-1 if newest and not self._is_single else 0)
+        self.under_way -= len(results)
+        self._deliver(results)
+        for callback in list(islice(self._waiting, len(self._waiting))):
+            if not self.has_room:
+                break
+            assert callback is self._waiting.popleft()
+            callback()
+
+
+def _by_hand(pool: object) -> HandPool:
+    assert isinstance(pool, HandPool)
+    return pool
+
+
+class HandBench(Bench):
+    """A bench with such workers: `readers` for SHOW, `listers` for LIST, and the `writer`."""
+
+    def __init__(self, store: Store, *, caching: bool, expiration: float) -> None:
+        with mock.patch.object(service, "Pool", HandPool):
+            super().__init__(max_files=_CACHED_FILES, expiration=expiration, caching=caching, served=store)
+        self.readers = _by_hand(self.service._readers)
+        self.listers = _by_hand(self.service._listers)
+        self.writer = _by_hand(self.service._writer)
+        self._mishaps_anywhere = _Mishaps()
+
+    def __enter__(self) -> Self:
+        logging.getLogger("sttp_reactor").addHandler(self._mishaps_anywhere)
+        return super().__enter__()
+
+    def __exit__(self, *_: object) -> None:
+        logging.getLogger("sttp_reactor").removeHandler(self._mishaps_anywhere)
+        super().__exit__(*_)
+        assert self._mishaps_anywhere.texts == []
+
+    def hear(self, pool: HandPool, *, newest: bool = False) -> None:
+        """A batch comes back, in the loop: whatever it makes go wrong there is noticed at the end."""
+        self.reactor.call_soon(lambda: pool.deliver(newest=newest))
+        self.turn()
+
+    def rest(self) -> None:
+        """Until the workers have done everything, and the loop has nothing to do but wait for somebody."""
+        self.turn()
+        for _ in range(_MAX_TURNS):
+            if not self.service.under_way and not self.reactor._ready:
+                return
+            for pool in (self.readers, self.listers, self.writer):
+                pool.work(_CAPACITY)
+                self.hear(pool)
+        raise AssertionError(f"never at rest: {self.service}")
+
+
+class HandTalk(Talk):
+    """One session, to which bytes come as they come through a socket: whenever it reads, and no more than it allows."""
+
+    def __init__(self, bench: HandBench, limits: SessionLimits, access_log: Any = None) -> None:
+        super().__init__(bench, limits, access_log)
+        self.transport: FakeTransport
+        self._coming: deque[bytes] = deque()
+        self._is_ending = False  # the half-close is behind what is still coming
+        self._has_ended = False
+        self._is_read = True  # the peer reads what we send; where it does not, the connection reads nothing either
+
+    @property
+    def is_over(self) -> bool:
+        return self._is_ending
+
+    def arrive(self, *chunks: bytes) -> None:
+        self._coming.extend(chunk for chunk in chunks if chunk)
+        self.pump()
+
+    def arrive_end(self) -> None:
+        self._is_ending = True
+        self.pump()
+
+    def stop_reading(self) -> None:
+        """The peer takes no more replies, and what waits for it has gone over the mark."""
+        if self._is_read:
+            self._is_read = False
+            self.session.pause_writing()
+
+    def read_again(self) -> None:
+        if not self._is_read:
+            self._is_read = True
+            self.session.resume_writing()
+        self.pump()
+
+    def pump(self) -> None:
+        """What can arrive now arrives."""
+        while self._coming and self._can_arrive:
+            self.send(self._coming.popleft())
+        if self._is_ending and not self._has_ended and self._can_arrive:
+            self._has_ended = True
+            self.half_close()
+
+    @property
+    def _can_arrive(self) -> bool:
+        return self._is_read and self.transport.is_reading and not self.transport.is_closed
+
+    def settle(self) -> None:
+        """Until everything has arrived and is answered, or the session is closed. Fails where that never comes."""
+        self.read_again()
+        for _ in range(_MAX_IDLE_TURNS):
+            before = len(self._coming)
+            self.bench.rest()
+            self.pump()
+            self.bench.rest()
+            if self.transport.is_closed or (not self._coming and self._can_arrive):
+                return
+            if len(self._coming) < before:
+                return self.settle()
+        raise AssertionError(f"stuck: {self.session}")
