@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import re
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -86,6 +87,83 @@ def files(server: Sttpd) -> Path:
 def is_untouched(files: Path) -> bool:
     names = [path.name for path in files.iterdir() if not path.name.startswith(".sttp")]
     return names == ["a"] and (files / "a").read_text() == "untouched"
+
+
+# The first words of other protocols. Some have words of ours in them, and none is a request.
+OTHERS: dict[str, bytes] = {
+    "a TLS hello": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(range(32)) + b"\x20" + bytes(480),
+    "a TLS hello of line ends": b"\x16\x03\x01\x00\x2a\x01\x00\x00\x26\x03\x03" + b"\n" * 32 + b"\x00\x00\x02",
+    "SSLv2": b"\x80\x2e\x01\x00\x02\x00\x15\x00\x00\x00\x10",
+    "SSH": b"SSH-2.0-OpenSSH_9.2p1 Debian-2\r\n\x00\x00\x05\xdc\x0a\x14" + bytes(40),
+    "SMTP": b"EHLO example.org\r\nMAIL FROM:<a@example.org>\r\nRCPT TO:</a>\r\nDATA\r\n.\r\nQUIT\r\n",
+    "FTP": b"USER anonymous\r\nPASS /a\r\nCWD /\r\nDELE /a\r\nSTOR /a\r\nLIST\r\nQUIT\r\n",
+    "POP3": b"USER a\r\nPASS b\r\nLIST\r\nDELE 1\r\nQUIT\r\n",
+    "IMAP": b"a1 LOGIN a b\r\na2 LIST / *\r\na3 DELETE /a\r\na4 CREATE /made\r\n",
+    "memcached": b"set /a 0 0 5\r\nowned\r\ndelete /a\r\nflush_all\r\nquit\r\n",
+    "Redis": b"*2\r\n$3\r\nDEL\r\n$2\r\n/a\r\n*1\r\n$8\r\nFLUSHALL\r\n",
+    "SIP": b"OPTIONS sip:a@example.org SIP/2.0\r\nVia: SIP/2.0/TCP example.org\r\nContent-Length: 0\r\n\r\n",
+    "RTSP": b"DESCRIBE rtsp://localhost/a RTSP/1.0\r\nCSeq: 1\r\n\r\n",
+    "Gopher": b"/a\r\n",
+    "telnet": b"\xff\xfd\x18\xff\xfd\x20\xff\xfb\x1f\xff\xfd\x01",
+    "PROXY, version 1": b"PROXY TCP4 127.0.0.1 127.0.0.1 1 8080\r\n",
+    "PROXY, version 2": b"\r\n\r\n\x00\r\nQUIT\n\x21\x11\x00\x0c" + bytes([127, 0, 0, 1, 127, 0, 0, 1, 0, 1, 0, 1]),
+    "SQL": b"\x00\x00\x00\x25\x00\x03\x00\x00user\x00a\x00database\x00DELETE /a\x00\x00",
+    "RDP": b"\x03\x00\x00\x13\x0e\xe0\x00\x00\x00\x00\x00\x01\x00\x08\x00\x03\x00\x00\x00",
+    "SOCKS": b"\x05\x01\x00\x05\x01\x00\x01\x7f\x00\x00\x01\x1f\x90",
+}
+
+
+def pieces_of(data: bytes, way: str) -> list[bytes]:
+    return [data] if way == "whole" else [data[at : at + 1] for at in range(len(data))]
+
+
+@pytest.mark.parametrize("said", OTHERS.values(), ids=OTHERS.keys())
+@pytest.mark.parametrize("way", ["whole", "byte by byte"])
+def test_another_protocol_changes_nothing(server: Sttpd, files: Path, said: bytes, way: str) -> None:
+    with server.connect() as wire:
+        received = send_until_closed(wire, pieces_of(said, way))
+    for line in received.splitlines():
+        assert re.match(rb"300 ", line), line
+    assert is_untouched(files)
+
+
+# What a page can choose is the body, and its line ends with it.
+BODIES = {
+    "text/plain, as fetch sends it": ("text/plain;charset=UTF-8", "DELETE /a\n"),
+    "line ends of a form": ("text/plain", "DELETE /a\r\n"),
+    "old line ends": ("text/plain", "DELETE /a\r"),
+    "no line end": ("text/plain", "DELETE /a"),
+    "many line ends": ("text/plain", "\n\n\r\n\nDELETE /a\n\n"),
+    "a name and a value": ("text/plain", "DELETE /a\r\nx=DELETE /a\r\n"),
+    "a value alone": ("text/plain", "=\r\nDELETE /a\r\n\r\n"),
+    "url-encoded": ("application/x-www-form-urlencoded", "DELETE+%2Fa%0D%0A=DELETE /a"),
+    "not text": ("application/octet-stream", "\x00\nDELETE /a\n"),
+    "a beacon": ("text/plain;charset=UTF-8", "UPDATE /a owned\nDELETE /a\nCREATE /made x\n"),
+}
+
+
+@pytest.mark.parametrize(("kind", "body"), BODIES.values(), ids=BODIES.keys())
+@pytest.mark.parametrize("method", ["GET", "POST"])
+@pytest.mark.parametrize("coding", ["length", "chunks", "short length", "none"])
+def test_no_body_is_taken_for_requests(
+    server: Sttpd, files: Path, method: str, kind: str, body: str, coding: str
+) -> None:
+    """In whichever line ends, however its length is told, again and again on one connection, and in any pieces."""
+    fields = {
+        "length": f"Content-Length: {len(body)}\r\n\r\n{body}",
+        "chunks": f"Transfer-Encoding: chunked\r\n\r\n{len(body):x}\r\n{body}\r\n0\r\n\r\n",
+        "short length": f"Content-Length: 0\r\n\r\n{body}",
+        "none": f"\r\n{body}",
+    }
+    asked = f"{method} / HTTP/1.1\r\n{AGENT}{ORIGIN}Content-Type: {kind}\r\n{fields[coding]}"
+    for said in (asked, asked * 3, asked.replace("\r\n", "\n"), asked + "\r\n\r\n" + asked):
+        head = said.index("DELETE") if "DELETE" in said else len(said)
+        for cut in ([], [head], [head - 1], [head - 2, head], [1, head - 3, head + 3]):
+            data = said.encode()
+            with server.connect() as wire:
+                received = send_until_closed(wire, [data[a:b] for a, b in pairwise([0, *cut, len(data)])])
+            assert all(line.startswith((b"300 ", b"310 ")) for line in received.splitlines()), received
+    assert is_untouched(files)
 
 
 @pytest.mark.parametrize("said", BROWSERS.values(), ids=BROWSERS.keys())
