@@ -1,7 +1,7 @@
 """One connection's conversation (PROTOCOL.md section 2): lines in, requests started, replies out in order.
 
-A chunk of bytes goes one of two ways. The fast one: nothing is open on this connection, and every line that has come
-is a SHOW whose reply is cached; then the joined replies are written at once. The slow one, for everything else: the
+A chunk of bytes goes one of two ways. The fast one: nothing is open on this connection, and every whole line that has
+come is a SHOW whose reply is cached; then the joined replies are written at once. The slow one, for all else: the
 parser makes messages, each request gets a slot, and slots are answered from the front as they fill. (A chunk that is
 one whole request line, come alone, is handed to the slow way's middle: there is nothing to buffer.)
 
@@ -20,9 +20,11 @@ from sttp_reactor.access import Policy, Rights
 from sttp_reactor.access_log import Access, AccessLog
 from sttp_reactor.limits import (
     IDLE_TIMEOUT,
+    LEAST_REQUESTS_PER_TURN,
     MAX_LINE_BYTES,
     REQUEST_TIMEOUT,
     REQUESTS_IN_FLIGHT,
+    REQUESTS_OF_ALL_PER_TURN,
     REQUESTS_PER_TURN,
 )
 from sttp_reactor.net.protocol import Transport
@@ -158,6 +160,8 @@ class Session:
                 return
         if self._ahead is not None:
             self._ahead -= len(data)
+        if self._is_idle():
+            data = self._answer_whole_lines(data)
         self._parser.receive_data(data)
         self._advance()
 
@@ -224,6 +228,23 @@ class Session:
 
     # -- Requests --
 
+    def _answer_whole_lines(self, data: bytes) -> bytes:
+        """Take the fast way with all of `data` but an unfinished line at its end, and with what is buffered of one at
+        its beginning: a client that pipelines without end never sends a chunk of whole lines. Gives what is left."""
+        end = data.rfind(b"\n") + 1
+        if not end or (self._quiet and end == len(data)):
+            return data  # a piece of a line; or it has been tried
+        begun = self._parser.take_unfinished_line()
+        if begun:
+            data = begun + data
+            end += len(begun)
+        replies = self._replies_to(data[:end], self._reactor.now)
+        if replies is None:
+            return data
+        self._line_began = None
+        self.transport.write(replies)
+        return data[end:]
+
     def _ask(self, request: Request) -> None:
         """Start the one request of a connection that owes nothing: what `_advance` would come to, in half the time."""
         self._quiet = False
@@ -238,10 +259,13 @@ class Session:
         self._dry = False
         self._quiet = False
         taken = 0
+        most = max(
+            LEAST_REQUESTS_PER_TURN, min(REQUESTS_PER_TURN, REQUESTS_OF_ALL_PER_TURN // (self._reactor.busy or 1))
+        )
         while not (self._ended or self.is_gone or self._writing_paused):
             if self._open and len(self._slots) >= REQUESTS_IN_FLIGHT:
                 break
-            if taken == REQUESTS_PER_TURN:
+            if taken == most:
                 self._advance_at_turn_end(next_turn=True)  # no event will come for what is already buffered
                 break
             message = self._held or self._parser.next_message()
@@ -308,8 +332,8 @@ class Session:
             self._flush()
         if not self._dry:
             self._advance_at_turn_end()  # others of this batch first: then there is one advance for all of them
-        elif not self._slots:
-            self._quiet = self._is_quiet()
+        else:
+            self._quiet = self._line_began is None and self._is_idle()
 
     def _advance_at_turn_end(self, *, next_turn: bool = False) -> None:
         if not self._advance_due:
@@ -336,13 +360,13 @@ class Session:
         elif fresh_line or self._line_began is None:
             self._line_began = self._reactor.now
             self._check_no_later_than(self._line_began + self._limits.request_timeout)
-        if not self._slots:
-            self._quiet = self._is_quiet()
+        self._quiet = self._line_began is None and self._is_idle()
 
-    def _is_quiet(self) -> bool:
+    def _is_idle(self) -> bool:
+        """Nothing is owed or under way, and nothing is buffered but perhaps an unfinished line."""
         return (
             self._dry
-            and self._line_began is None
+            and not self._slots
             and not self._writing_paused
             and not self._input_ends
             and self._parser.state is _SERVING

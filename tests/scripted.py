@@ -250,10 +250,12 @@ class Bench:
             self.reactor.turn()
 
     def rest(self) -> None:
-        """Turns until the workers are done and their results have been dealt with."""
+        """Turns until the workers are done, their results have been dealt with, and nobody wants another turn."""
         self.turn()
         self.until(lambda: self.service.under_way == 0)
         for _ in range(3):
+            self.turn()
+        while self.reactor._ready:
             self.turn()
 
     def advance(self, seconds: float) -> None:

@@ -5,6 +5,7 @@ The reactor and the workers are real, the clock and the store are the test's, an
 
 from __future__ import annotations
 
+import itertools
 import re
 import socket
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ import pytest
 from scripted import Bench, ScriptedStore, Talk
 
 from sttp_reactor.access_log import Access
-from sttp_reactor.limits import CHUNK_LINES, QUEUED_JOBS, REQUESTS_IN_FLIGHT, REQUESTS_PER_TURN
+from sttp_reactor.limits import CHUNK_LINES, LEAST_REQUESTS_PER_TURN, QUEUED_JOBS, REQUESTS_IN_FLIGHT, REQUESTS_PER_TURN
 from sttp_reactor.net.connection import Connection
 from sttp_reactor.session import Session, SessionLimits
 
@@ -292,6 +293,37 @@ def test_the_budget_counts_cached_replies_too(bench: Bench, talk: Talk) -> None:
     assert talk.received() == A * REQUESTS_PER_TURN
     bench.rest()
     assert talk.received() == A * (CHUNK_LINES + 1 - REQUESTS_PER_TURN)
+
+
+def test_who_shares_a_turn_with_many_is_given_less_of_it(bench: Bench, talk: Talk) -> None:
+    bench.reactor.busy = 10_000
+    talk.send(junk(REQUESTS_PER_TURN))
+    assert is_answer_to_junk(talk.received(), LEAST_REQUESTS_PER_TURN)
+    bench.rest()
+    rest = REQUESTS_PER_TURN - LEAST_REQUESTS_PER_TURN
+    assert is_answer_to_junk(talk.received(), rest, LEAST_REQUESTS_PER_TURN)
+
+
+def test_pipelining_without_end_takes_the_fast_way_though_every_chunk_is_cut_in_a_line(
+    bench: Bench, talk: Talk
+) -> None:
+    warm(talk)
+    assert bench.cache is not None
+    misses = bench.cache.statistics().misses
+    stream = b"SHOW /a\n" * 1000
+    sizes = itertools.cycle([100 * 8 + 3, 200 * 8 - 1, 5, 150 * 8, 1])
+    at = whole = 0
+    while at < len(stream):
+        at += (size := next(sizes))
+        talk.send(stream[at - size : at])
+        before, whole = whole, min(at, len(stream)) // 8
+        assert talk.received() == A * (whole - before), "more than a turn's budget of parsed ones, and all of them"
+    assert bench.cache.statistics().misses == misses
+    talk.send(b"SHOW /b\nSHOW /a")
+    bench.rest()
+    assert talk.received() == B
+    talk.half_close()
+    assert talk.received().startswith(b"300 - CLIENT ERROR")
 
 
 def test_a_budget_that_is_spent_with_requests_open(bench: Bench, talk: Talk) -> None:

@@ -197,3 +197,16 @@ def test_the_time_for_a_line_may_be_longer_than_that_for_silence(bench: Bench) -
     assert talk.ask(b"W /a\n") == A
     bench.advance(5)
     assert talk.transport.is_closed
+
+
+def test_a_line_that_follows_cached_ones_has_its_own_time(bench: Bench, talk: Talk) -> None:
+    for _ in range(2):
+        talk.ask(b"SHOW /a\n")
+    talk.send(b"SHOW /a\nSH")
+    bench.advance(REQUEST - 1)
+    talk.send(b"OW /a\nSHOW /a\nS")
+    bench.advance(REQUEST - 1)
+    assert not talk.transport.is_closed
+    bench.advance(1)
+    assert talk.transport.is_closed
+    assert talk.received().endswith(b' s"\n')

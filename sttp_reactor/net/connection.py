@@ -12,6 +12,7 @@ Closing is a process; `net/states.py` has its stages as a table.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import logging
 import socket
@@ -129,11 +130,19 @@ class Connection:
         elif self.state is _OPEN:
             self.last_received = self._reactor.now
             if len(data) == FIRST_READ_BYTES:
-                self._read_bytes = READ_BYTES  # it says a lot at a time
+                data = self._read_more(data)
             try:
                 self._protocol.data_received(data)
             except Exception:
                 self._protocol_failed()
+
+    def _read_more(self, data: bytes) -> bytes:
+        """This peer says a lot at a time: read the rest of it, and from now on with one call."""
+        if self._read_bytes == FIRST_READ_BYTES:
+            self._read_bytes = READ_BYTES
+            with contextlib.suppress(OSError):  # nothing more, or lost: the next read will tell
+                data += self._sock.recv(READ_BYTES - len(data))
+        return data
 
     def on_writable(self) -> None:
         outgoing = self._outgoing

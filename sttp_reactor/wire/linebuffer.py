@@ -53,6 +53,12 @@ class LineBuffer:
             self._begun.clear()
         return line[:-1] if line.endswith(b"\r") else line
 
+    def take_unfinished(self) -> bytes:
+        """The beginning of a line, which `next_line` has found to be all there is; it is forgotten."""
+        begun = bytes(self._begun)
+        self._begun.clear()
+        return begun
+
     def clear(self) -> None:
         self._data = b""
         self._start = 0

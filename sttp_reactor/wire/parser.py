@@ -71,6 +71,10 @@ class RequestParser:
             return usual_request(data[:-1])
         return None
 
+    def take_unfinished_line(self) -> bytes:
+        """What is buffered once everything else has been given out; then nothing is."""
+        return self._lines.take_unfinished()
+
     def receive_eof(self) -> None:
         """The peer has half-closed. What was received before is still given out."""
         self._at_eof = True

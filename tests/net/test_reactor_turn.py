@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 from net_support import Net, fail, fill
 
-from sttp_reactor.limits import LULL_TURNS
+from sttp_reactor.limits import LULL_SECONDS, LULL_TURNS
 from sttp_reactor.net.connection import Connection
 from sttp_reactor.net.reactor import READ, WRITE
 
@@ -311,6 +311,28 @@ def test_what_waits_for_a_lull_waits_until_no_socket_is_ready(net: Net) -> None:
         net.reactor.call_soon(lambda: None)
         net.reactor.turn()
     assert called_in == [LULL_TURNS]
+
+
+def test_nor_for_longer_than_so_many_seconds(net: Net) -> None:
+    called_in: list[int] = []
+    first = net.reactor.turns
+    busy = net.connect(net.recorder())
+    net.reactor.call_in_lull(lambda: called_in.append(net.reactor.turns - first))
+    for _ in range(LULL_TURNS):
+        busy.peer.send(b"x")
+        net.clock.now += LULL_SECONDS / 2
+        net.reactor.call_soon(lambda: None)
+        net.reactor.turn()
+    assert called_in == [2]
+
+
+def test_a_turn_says_how_many_share_it(net: Net) -> None:
+    shared_by: list[int] = []
+    for _ in range(3):
+        net.connect(net.recorder(data=lambda _: shared_by.append(net.reactor.busy))).peer.send(b"x")
+    net.reactor.call_soon(lambda: None)
+    net.reactor.turn()
+    assert shared_by == [4, 4, 4]
 
 
 def test_a_lull_that_is_there_is_not_waited_for(net: Net) -> None:
