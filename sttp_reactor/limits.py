@@ -54,13 +54,13 @@ EVENTS_PER_TURN: Final = 1024
 # Turns for which work for other threads may wait for a moment when no socket is ready.
 LULL_TURNS: Final = 6
 # And seconds: peers that send without end leave no such moment, and make the turns long.
-LULL_SECONDS: Final = 0.005
+LULL_SECONDS: Final = 0.003
 # Accepted per listener and turn, so that a flood of connects does not starve those already connected.
-ACCEPTS_PER_TURN: Final = 64
+ACCEPTS_PER_TURN: Final = 16
 # Steps of TLS handshakes per turn. The dear one signs: 0.2 ms with a key on P-256, 0.5 ms with RSA 2048, 4 ms with RSA
 # 4096, and to verify a client's certificate takes 0.5 ms. A burst of connects must not keep those already connected
 # waiting for longer than some of these.
-HANDSHAKES_PER_TURN: Final = 8
+HANDSHAKES_PER_TURN: Final = 4
 # Water marks of a connection's write buffer. Above the high one it is neither read nor parsed; below the low one it
 # goes on. A snippet's reply has at most some 9 KB, so high is a few replies; asyncio uses the same pair.
 HIGH_WATER_BYTES: Final = 65536
@@ -72,10 +72,10 @@ MAX_CONNECTIONS: Final = 10_000
 # Requests of one connection that may wait for the disk at once.
 REQUESTS_IN_FLIGHT: Final = 128
 # Requests parsed per connection and turn, cached answers included; then it queues behind the others. Of all connections
-# together, about so many: 10 ms. Who shares a turn with many is given less of it, but never nothing.
-REQUESTS_PER_TURN: Final = 64
-REQUESTS_OF_ALL_PER_TURN: Final = 512
-LEAST_REQUESTS_PER_TURN: Final = 4
+# together, about so many: 2 ms. Who shares a turn with many is given less of it, but never nothing.
+REQUESTS_PER_TURN: Final = 32
+REQUESTS_OF_ALL_PER_TURN: Final = 128
+LEAST_REQUESTS_PER_TURN: Final = 2
 
 # Pipelined requests answered in one go from the cache. With replies of at most some 9 KB, and usually 50 bytes, this is
 # what one chunk can add to a write buffer that nobody reads.

@@ -29,7 +29,7 @@ from sttp_reactor.limits import (
     READ_BYTES,
     WRITE_TIMEOUT,
 )
-from sttp_reactor.net.protocol import Protocol
+from sttp_reactor.net.protocol import Protocol, Transport
 from sttp_reactor.net.reactor import READ, WRITE, Reactor
 from sttp_reactor.net.states import TRANSITIONS, Event, State
 from sttp_reactor.net.timers import Timer
@@ -46,6 +46,20 @@ _HALF_CLOSED: Final = State.HALF_CLOSED
 
 _DROPPING: Final = frozenset({State.DRAINING, State.LINGERING})
 _ENDING: Final = frozenset({State.DRAINING, State.FLUSHING})
+
+
+class _Nobody:
+    """The protocol of a connection that has lost its own."""
+
+    def connection_made(self, transport: Transport) -> None: ...
+    def data_received(self, data: bytes) -> None: ...
+    def eof_received(self) -> None: ...
+    def connection_lost(self, error: Exception | None) -> None: ...
+    def pause_writing(self) -> None: ...
+    def resume_writing(self) -> None: ...
+
+
+_NOBODY: Final = _Nobody()
 
 
 class Connection:
@@ -300,7 +314,13 @@ class Connection:
         if self._on_released is not None:
             self._on_released(self.peer)
         # Later, not now: the protocol may be in the middle of a call of its own to us.
-        self._reactor.call_soon(lambda: self._protocol.connection_lost(error))
+        self._reactor.call_soon(lambda: self._part(error))
+
+    def _part(self, error: Exception | None) -> None:
+        """Tell the protocol, and let go of it. What it knows of is freed now, and need not be found by a garbage
+        collection: one that looks at some ten thousand connections takes 50 ms."""
+        protocol, self._protocol = self._protocol, _NOBODY
+        protocol.connection_lost(error)
 
     def _update_interest(self) -> None:
         """Tell the selector, if there is news. No interest at all means no registration: selectors knows no zero."""

@@ -166,8 +166,9 @@ class TlsLayer:
         self._deadline.cancel()
         self.state = _CLOSED
         error = self._error or error
-        if self._protocol is not None:
-            self._protocol.connection_lost(error)
+        protocol, self._protocol = self._protocol, None  # let go of it: see Connection
+        if protocol is not None:
+            protocol.connection_lost(error)
             return
         self._handshakes.lost(self)
         if self._maker.on_failure is not None:

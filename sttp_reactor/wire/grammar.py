@@ -19,7 +19,8 @@ from sttp_reactor.wire.messages import NO_PATH, Action, Request, Response, Statu
 
 # "Paths are absolute: they begin with `/`. No empty, `.` or `..` segment; one trailing `/` names a directory."
 # Spaces and control characters are refused before this is asked.
-_PATH: Final = re.compile(rb"(?:/(?!\.{0,2}(?:/|\Z))[^/]+)+/?|/", re.DOTALL)
+# Possessive (`++`): what does not match must not be tried in other ways, four thousand segments of it.
+_PATH: Final = re.compile(rb"(?:/(?!\.{0,2}(?:/|\Z))[^/]++)++/?|/", re.DOTALL)
 
 # "Names beginning with `.sttp` at the top of the docroot are the server's own."
 _RESERVED: Final = b"/.sttp"
@@ -34,9 +35,10 @@ _STATUSES: Final = {b"%d" % status: status for status in Status}
 # What nearly every request looks like: all of it printable ASCII, the last segment a file's name of 32 characters at
 # most. A line that does not match is not wrong yet; the checks, one by one and in their order, find out. The match
 # takes 0.8 us, the checks 1.8 us; tests/wire compares the two.
+_USUAL_BYTES: Final = 1024  # looking at 8 KB twice would double what the worst line costs, 0.5 ms
 _USUAL: Final = re.compile(
     rb"(CREATE|SHOW|LIST|UPDATE|DELETE) (?!/\.sttp)"
-    rb"((?:/(?!\.\.?/)[!-.0-~]+)*/(?!\.\.?(?: |\Z))[!-.0-~]{1,32})(?: ([ -~]+))?"
+    rb"((?:/(?!\.\.?/)[!-.0-~]++(?=/))*+/(?!\.\.?(?: |\Z))[!-.0-~]{1,32}+)(?: ([ -~]+))?"
 )
 
 
@@ -47,7 +49,7 @@ def parse_request_line(line: bytes) -> Request | Response:
 
 def usual_request(line: bytes) -> Request | None:
     """The request on `line`, if it looks as nearly all do; None says nothing about it."""
-    usual = _USUAL.fullmatch(line)
+    usual = _USUAL.fullmatch(line) if len(line) <= _USUAL_BYTES else None
     if usual is None:
         return None
     word, path, contents = usual.groups()
