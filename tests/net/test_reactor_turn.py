@@ -320,7 +320,7 @@ def test_nor_for_longer_than_so_many_seconds(net: Net) -> None:
     net.reactor.call_in_lull(lambda: called_in.append(net.reactor.turns - first))
     for _ in range(LULL_TURNS):
         busy.peer.send(b"x")
-        net.clock.now += LULL_SECONDS / 2
+        net.clock.now += 0.6 * LULL_SECONDS
         net.reactor.call_soon(lambda: None)
         net.reactor.turn()
     assert called_in == [2]
