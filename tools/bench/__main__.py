@@ -36,7 +36,7 @@ Modes; without one, all of them, in about three minutes:
   idle       cached SHOWs beside 10,000 idle connections, and what each of those takes
   stored     SHOWs, cached and not, with 50,000 files in the docroot instead of 1,000
   slow-disk  cached SHOWs while other clients wait for a disk that takes 200 ms a read
-  processes  one process beside two
+  processes  one process beside two, SHOWs cached and not, pipelined
   tls        SHOWs from the cache, plain and by TLS; tls-pipelined with 16 requests in flight
 
 Options:

@@ -129,6 +129,7 @@ def _beside_peers() -> tuple[Mode, ...]:
 
 def _beside_itself(files: int) -> tuple[Mode, ...]:
     crowd, stock, slow = f"{IDLE:,} idle", f"{files:,} files", "200 ms disk"
+    alone, both = "sttpd (1 process, uncached)", "2 processes, uncached"
     return (
         Mode(
             "idle",
@@ -165,15 +166,21 @@ def _beside_itself(files: int) -> tuple[Mode, ...]:
         ),
         Mode(
             "processes",
-            "Cached SHOW, 50 connections, 16 requests in flight on each, two processes",
+            "SHOW, cached and not, 50 connections, 16 requests in flight on each, two processes",
             (
                 Row("sttpd", "1 process"),
                 Row("sttpd", "2 processes", against="sttpd (1 process)", settings={"processes": 2}),
+                Row("sttpd", "1 process, uncached", is_cached=False),
+                Row("sttpd", both, against=alone, settings={"processes": 2}, is_cached=False),
                 Row("go", "1 core"),
                 Row("go", "2 cores", against="go (1 core)", go_cores=2),
             ),
             _OWN_RATIOS,
-            (Target("sttpd (2 processes)", RATE, 1.7, "sttpd (1 process)", is_least=True),),
+            # Cached, the load generator takes half a core itself, which two processes would need on two cores.
+            (
+                Target("sttpd (2 processes)", RATE, 1.7, "sttpd (1 process)", is_least=True),
+                Target(f"sttpd ({both})", RATE, 1.7, alone, is_least=True),
+            ),
             pipeline=16,
             cores=2,
         ),
