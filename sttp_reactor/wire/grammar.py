@@ -17,11 +17,6 @@ from sttp_reactor.limits import MAX_CONTENTS_CHARACTERS, MAX_NAME_CHARACTERS
 from sttp_reactor.text import characters, has_control_but_tab, is_segment, is_text, is_utf8
 from sttp_reactor.wire.messages import NO_PATH, Action, Request, Response, Status, client_error
 
-# "Paths are absolute: they begin with `/`. No empty, `.` or `..` segment; one trailing `/` names a directory."
-# Spaces and control characters are refused before this is asked.
-# Possessive (`++`): what does not match must not be tried in other ways, four thousand segments of it.
-_PATH: Final = re.compile(rb"(?:/(?!\.{0,2}(?:/|\Z))[^/]++)++/?|/", re.DOTALL)
-
 # "Names beginning with `.sttp` at the top of the docroot are the server's own."
 _RESERVED: Final = b"/.sttp"
 
@@ -35,7 +30,7 @@ _STATUSES: Final = {b"%d" % status: status for status in Status}
 # What nearly every request looks like: all of it printable ASCII, the last segment a file's name of 32 characters at
 # most. A line that does not match is not wrong yet; the checks, one by one and in their order, find out. The match
 # takes 0.8 us, the checks 1.8 us; tests/wire compares the two.
-_USUAL_BYTES: Final = 1024  # looking at 8 KB twice would double what the worst line costs, 0.5 ms
+_USUAL_BYTES: Final = 1024  # 8 KB of path take 300 us to match, and 35 us to check
 _USUAL: Final = re.compile(
     rb"(CREATE|SHOW|LIST|UPDATE|DELETE) (?!/\.sttp)"
     rb"((?:/(?!\.\.?/)[!-.0-~]++(?=/))*+/(?!\.\.?(?: |\Z))[!-.0-~]{1,32}+)(?: ([ -~]+))?"
@@ -108,11 +103,7 @@ def fault_of_path(path: bytes) -> str | None:
     """What is wrong with `path` as a path of the protocol, for any action; None when nothing is."""
     if not path or not is_segment(path):
         return "a path holds no space and no control character, and is UTF-8"
-    if _PATH.fullmatch(path) is None:
-        return _fault_of_path_form(path)
-    if path.startswith(_RESERVED):
-        return "names that begin with .sttp at the top are the server's own"
-    return None
+    return _fault_of_path_form(path) or _fault_of_reserved(path)
 
 
 def parse_status_line(line: bytes) -> tuple[Status, bytes, str | None] | None:
@@ -158,18 +149,26 @@ def _fault_of_action(word: bytes) -> str:
 
 def _fault_of_path(action: Action, path: bytes) -> str | None:
     # fault_of_path without the checks that the form of the line has already passed.
-    if _PATH.fullmatch(path) is None:
-        return _fault_of_path_form(path)
-    if path.startswith(_RESERVED):
-        return "names that begin with .sttp at the top are the server's own"
+    fault = _fault_of_path_form(path) or _fault_of_reserved(path)
+    if fault:
+        return fault
     if path[-1] == 0x2F and action is not Action.LIST:
         return f"the path names a directory; {action.value.decode()} takes a file, without the trailing /"
     return None
 
 
-def _fault_of_path_form(path: bytes) -> str:
+def _fault_of_path_form(path: bytes) -> str | None:
+    # "Paths are absolute: they begin with `/`. No empty, `.` or `..` segment; one trailing `/` names a directory."
+    # Three searches take 3 us for a path of 4,000 segments, where a regular expression takes 300.
     if not path.startswith(b"/"):
         return "paths are absolute; begin with /"
     if b"//" in path:
         return "a path has no empty segment; use one / at a time"
-    return "a path has no . or .. segment"
+    closed = path + b"/"
+    if b"/./" in closed or b"/../" in closed:
+        return "a path has no . or .. segment"
+    return None
+
+
+def _fault_of_reserved(path: bytes) -> str | None:
+    return "names that begin with .sttp at the top are the server's own" if path.startswith(_RESERVED) else None
