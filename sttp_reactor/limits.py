@@ -86,9 +86,9 @@ CHUNK_LINES: Final = 512
 DISK_THREADS: Final = 4
 # As many of them again, for LISTs. Two, so that one directory that hangs does not stop the LISTs of all others.
 LIST_THREADS: Final = 2
-# How long a thread may keep the interpreter while others wait. With CPython's own 5 ms the loop waits that long at every
-# system call while a LIST of many names computes, and a worker at every file while the loop is flooded: uncached SHOWs
-# beside 20 peers that pipeline without end had a 99th percentile of 45 ms with 1 ms, and have 18 ms with this.
+# How long a thread may keep the interpreter while others wait. With CPython's own 5 ms the loop waits that long at
+# every system call while a LIST of many names computes, and a worker at every file while the loop is flooded: uncached
+# SHOWs beside 20 peers that pipeline without end had a 99th percentile of 45 ms with 1 ms, and have 18 ms with this.
 SWITCH_SECONDS: Final = 0.0003
 # Jobs one worker takes before it hands back what it has: results should not wait for long for the next ones.
 BATCH_JOBS: Final = 64
