@@ -252,9 +252,7 @@ class Service:
                 if self.cache is not None and reply.startswith(b"200"):
                     self.cache.put(read.key, reply, read.begun_at)
                     self._see_to_sweeping()
-            if reply.startswith(b"500"):
-                self._warn_of(reply)
-            _tell(read.waiting, reply)
+            self._answer(read.waiting, reply)
 
     def _after_commit(self, results: list[tuple[_Change | None, bytes]]) -> None:
         changes = [(change, reply) for change, reply in results if change is not None]
@@ -263,15 +261,19 @@ class Service:
             self._forget(change.request.path)
         self.writes += len(changes)
         for change, reply in changes:
-            if reply.startswith(b"500"):
-                self._warn_of(reply)
-            _tell((change.done,), reply)
+            self._answer((change.done,), reply)
         if changes:
             self._last_write = self._loop.now
             self._see_to_checkpoint()
 
-    def _warn_of(self, reply: bytes) -> None:
-        self._warn("answered %s", printable(reply.decode().rstrip()))
+    def _answer(self, waiting: Iterable[Done], reply: bytes) -> None:
+        if reply.startswith(b"500"):
+            self._warn("answered %s", printable(reply.decode().rstrip()))
+        for done in waiting:
+            try:
+                done(reply)
+            except Exception:  # what goes wrong with one client must not cost the others of its batch their replies
+                log.exception("a reply could not be delivered")
 
     def _forget(self, path: bytes) -> None:
         """The file has changed: what is cached of it, or being read, is no longer true, here and in every process."""
@@ -323,14 +325,6 @@ class Service:
             self._loop.call_later(CHECKPOINT_SECONDS - quiet, self._maybe_checkpoint)
         else:
             self._writer.submit(_CHECKPOINT)
-
-
-def _tell(waiting: Iterable[Done], reply: bytes) -> None:
-    for done in waiting:
-        try:
-            done(reply)
-        except Exception:  # what goes wrong with one client must not cost the others of its batch their replies
-            log.exception("a reply could not be delivered")
 
 
 def no_replies(_chunk: bytes, _now: float) -> None:

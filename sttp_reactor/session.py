@@ -83,8 +83,7 @@ class Session:
         "_on_lost",
         "_on_timeout",
         "_open",
-        "_open_are_writes",
-        "_open_is_list",
+        "_open_action",
         "_parser",
         "_policy",
         "_quiet",
@@ -125,8 +124,7 @@ class Session:
         self._parser = RequestParser(limits.max_line)
         self._slots: list[_Slot] = []  # replies owed, in order
         self._open = 0  # slots whose requests are with the service
-        self._open_are_writes = False
-        self._open_is_list = False
+        self._open_action = _LIST  # of the last one that was started
         self._held: Request | None = None  # parsed, but it must wait for those before it, or for room
         self._quiet = False  # nothing is owed, held or half received: the fast way is open
         self._dry = True  # the parser has given out everything it could
@@ -259,9 +257,7 @@ class Session:
         self._dry = False
         self._quiet = False
         taken = 0
-        most = max(
-            LEAST_REQUESTS_PER_TURN, min(REQUESTS_PER_TURN, REQUESTS_OF_ALL_PER_TURN // (self._reactor.busy or 1))
-        )
+        most = max(LEAST_REQUESTS_PER_TURN, min(REQUESTS_PER_TURN, REQUESTS_OF_ALL_PER_TURN // self._reactor.busy))
         while not (self._ended or self.is_gone or self._writing_paused):
             if self._open and len(self._slots) >= REQUESTS_IN_FLIGHT:
                 break
@@ -301,7 +297,8 @@ class Session:
                 reply = encode_response(client_error(request.path, refusal))
                 self._slots.append(_Slot(request, reply, self._reactor.now))
                 return True
-        if self._open and (is_write is not self._open_are_writes or self._open_is_list or request.action is _LIST):
+        action, other = request.action, self._open_action
+        if self._open and (is_write is not other.is_write or action is _LIST or other is _LIST):
             return False
         slot = _Slot(request, self._service.cached(request), self._reactor.now)
         if slot.reply is None:
@@ -309,8 +306,7 @@ class Session:
                 self._await_room(request)
                 return False
             self._open += 1
-            self._open_are_writes = is_write
-            self._open_is_list = request.action is _LIST
+            self._open_action = action
         self._slots.append(slot)
         return True
 

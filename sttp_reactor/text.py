@@ -11,6 +11,9 @@ from typing import Final
 
 from sttp_reactor.limits import MAX_CONTENTS_CHARACTERS, MAX_NAME_CHARACTERS
 
+# "Names beginning with `.sttp` at the top of the docroot are the server's own."
+RESERVED_PREFIX: Final = b".sttp"
+
 # Category Cc without TAB. Cc is U+0000-001F and U+007F-009F; the upper part is C2 80 to C2 9F in UTF-8, and no other
 # valid sequence has C2 before such a byte. U+2028 and U+2029 are ordinary characters.
 _LOWER_CONTROLS: Final = bytes({*range(0x20), 0x7F} - {0x09})

@@ -80,7 +80,7 @@ class Reactor:
         self.clock = clock
         self.now = clock()  # read once a turn, after the wait: cheap, and one turn has one time
         self.turns = 0
-        self.busy = 1  # sockets and callbacks that share this turn
+        self.busy = 1  # sockets and callbacks that share this turn; never 0
         self.unsent: list[Flushable] = []  # connections with something to send; each puts itself here once a turn
         self._selector = default_selector() if selector is None else selector
         self._timers = Timers()
@@ -162,7 +162,7 @@ class Reactor:
         """One turn. Waits for at most as long as nothing is due."""
         ready = self._wait()
         sockets = iter(ready)
-        self.busy = len(ready) + len(self._ready)
+        self.busy = len(ready) + len(self._ready) or 1
         self.now = self.clock()
         self.turns += 1
         while True:

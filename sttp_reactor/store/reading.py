@@ -13,15 +13,13 @@ from sttp_reactor.errors import FileMissing, Refused, StoreFailed
 from sttp_reactor.limits import MAX_CONTENTS_CHARACTERS
 from sttp_reactor.store.files import COVER, close_quietly, open_file
 from sttp_reactor.store.tree import NO_FILE, Tree, failed, is_kind, split
-from sttp_reactor.text import is_contents, is_file_name, is_segment
+from sttp_reactor.text import RESERVED_PREFIX, is_contents, is_file_name, is_segment
 
 # O_NONBLOCK, because opening a FIFO would wait for its writer; O_NOCTTY, in case it is a terminal.
 _READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 
 # Four bytes a character and an editor's line end.
 _MAX_FILE_BYTES: Final = 4 * MAX_CONTENTS_CHARACTERS + 1
-
-RESERVED_PREFIX: Final = b".sttp"
 
 
 class DiskReader:

@@ -14,8 +14,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
-from sttp_reactor.store.reading import RESERVED_PREFIX
-from sttp_reactor.text import is_contents, is_file_name, is_segment
+from sttp_reactor.text import RESERVED_PREFIX, is_contents, is_file_name, is_segment
 
 _RECORD: Final = struct.Struct("<4sQII")
 _RECORD_MAGIC: Final = b"STJr"

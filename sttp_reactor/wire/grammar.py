@@ -14,11 +14,10 @@ import re
 from typing import Final
 
 from sttp_reactor.limits import MAX_CONTENTS_CHARACTERS, MAX_NAME_CHARACTERS
-from sttp_reactor.text import characters, has_control_but_tab, is_segment, is_text, is_utf8
+from sttp_reactor.text import RESERVED_PREFIX, characters, has_control_but_tab, is_segment, is_text, is_utf8
 from sttp_reactor.wire.messages import NO_PATH, Action, Request, Response, Status, client_error
 
-# "Names beginning with `.sttp` at the top of the docroot are the server's own."
-_RESERVED: Final = b"/.sttp"
+_RESERVED: Final = b"/" + RESERVED_PREFIX
 
 _ACTIONS: Final = {action.value: action for action in Action}
 _ACTION_WORDS: Final = [action.value.decode() for action in Action]

@@ -22,8 +22,7 @@ _CACHED_FILES: Final = 3
 
 # Until all is done that a script can have brought about: its lines are fewer, and each turn carries out some.
 _MAX_TURNS: Final = 20_000
-# Turns in a row in which nothing happens though something is owed. A session takes 256 lines a turn, and a chunk holds
-# 4,096 at the most.
+# Rests in a row in which nothing happens though something is owed. A rest goes on while the session wants a turn.
 _MAX_IDLE_TURNS: Final = 40
 
 

@@ -6,8 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from store_support import disk
 
 from sttp_reactor.store import journal
+from sttp_reactor.store.disk import DiskStore
 
 MEMORY = Path("/dev/shm")
 
@@ -24,6 +26,17 @@ def tmp_path(tmp_path: Path) -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder)
+
+
+@pytest.fixture
+def docroot(tmp_path: Path) -> Path:
+    return tmp_path / "docroot"
+
+
+@pytest.fixture
+def store(docroot: Path) -> Iterator[DiskStore]:
+    with disk(docroot) as opened:
+        yield opened
 
 
 @pytest.fixture(autouse=True)

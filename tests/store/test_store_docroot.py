@@ -28,17 +28,6 @@ from sttp_reactor.errors import StartError
 from sttp_reactor.store.disk import DiskStore
 
 
-@pytest.fixture
-def docroot(tmp_path: Path) -> Path:
-    return tmp_path / "docroot"
-
-
-@pytest.fixture
-def store(docroot: Path) -> Iterator[DiskStore]:
-    with disk(docroot) as opened:
-        yield opened
-
-
 class TestPermissions:
     @pytest.fixture
     def world(self) -> Iterator[Path]:

@@ -15,7 +15,6 @@ from store_support import (
     commit,
     create,
     delete,
-    disk,
     listed,
     message,
     show,
@@ -24,17 +23,6 @@ from store_support import (
 
 from sttp_reactor.store import files
 from sttp_reactor.store.disk import DiskStore
-
-
-@pytest.fixture
-def docroot(tmp_path: Path) -> Path:
-    return tmp_path / "docroot"
-
-
-@pytest.fixture
-def store(docroot: Path) -> Iterator[DiskStore]:
-    with disk(docroot) as opened:
-        yield opened
 
 
 def make_link_to_file(path: Path) -> None:
