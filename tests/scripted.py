@@ -13,13 +13,13 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Self
 
-from sttp_reactor.cache import Cache
 from sttp_reactor.errors import FileMissing, Refused, StoreError
 from sttp_reactor.limits import DISK_THREADS, STUCK_SECONDS
 from sttp_reactor.net.reactor import Reactor
-from sttp_reactor.service import Service
-from sttp_reactor.session import Session, SessionLimits
 from sttp_reactor.store.base import Operation, Store, Write
+from sttp_reactor.sttp.cache import Cache
+from sttp_reactor.sttp.service import Service
+from sttp_reactor.sttp.session import Session, SessionLimits
 from sttp_reactor.wire.messages import Request
 from sttp_reactor.wire.parser import RequestParser
 

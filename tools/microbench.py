@@ -23,13 +23,13 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from sttp_reactor.cache import Cache
 from sttp_reactor.limits import DISK_THREADS
 from sttp_reactor.net.connection import Connection
 from sttp_reactor.net.reactor import Reactor
-from sttp_reactor.service import Service
-from sttp_reactor.session import Session, SessionLimits
-from sttp_reactor.store.disk import DiskStore
+from sttp_reactor.store.disk.store import DiskStore
+from sttp_reactor.sttp.cache import Cache
+from sttp_reactor.sttp.service import Service
+from sttp_reactor.sttp.session import Session, SessionLimits
 
 KEYS = 1000
 PIPELINE = 16

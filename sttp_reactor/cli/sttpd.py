@@ -9,9 +9,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from sttp_reactor import config, logs
+from sttp_reactor import config
 from sttp_reactor.cli.arguments import COMMAND_LINE_EXIT, parse, print_out, refuse
-from sttp_reactor.cli.pidfile import pid_file
+from sttp_reactor.daemon import logs
+from sttp_reactor.daemon.pidfile import pid_file
 from sttp_reactor.errors import StartError
 from sttp_reactor.printable import printable
 
@@ -121,7 +122,7 @@ def _print_config(loaded: config.Loaded) -> None:
 
 def _serve(loaded: config.Loaded, read_again: Callable[[], config.Loaded], pid_name: str | None) -> int:
     # Imported late: checking a configuration needs no server.
-    from sttp_reactor.daemon import run
+    from sttp_reactor.daemon.run import run
 
     logs.set_up(loaded.settings.log.level, loaded.settings.log.format)
     try:

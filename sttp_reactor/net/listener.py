@@ -20,8 +20,8 @@ from sttp_reactor.net.connection import Connection
 from sttp_reactor.net.crowd import Crowd
 from sttp_reactor.net.protocol import Protocol
 from sttp_reactor.net.reactor import READ, Reactor
+from sttp_reactor.net.throttle import Throttle
 from sttp_reactor.net.timers import Timer
-from sttp_reactor.throttle import Throttle
 
 log = logging.getLogger(__name__)
 

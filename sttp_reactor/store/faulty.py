@@ -21,8 +21,9 @@ from types import TracebackType
 from typing import Any, Final
 
 from sttp_reactor.errors import StoreError
-from sttp_reactor.store import disk, files, journal, reading, tree, writing
 from sttp_reactor.store.base import Reader, Store, Write
+from sttp_reactor.store.disk import files, journal, reading, tree, writing
+from sttp_reactor.store.disk import store as disk
 
 Fault = Callable[..., None]
 

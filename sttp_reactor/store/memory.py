@@ -8,7 +8,7 @@ from types import TracebackType
 
 from sttp_reactor.errors import CannotCreatePath, FileMissing, PathMissing, Refused, StoreError
 from sttp_reactor.store.base import Operation, Write
-from sttp_reactor.store.tree import split
+from sttp_reactor.store.disk.tree import split
 
 
 class MemoryStore:

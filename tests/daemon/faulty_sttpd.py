@@ -15,10 +15,10 @@ import time
 from typing import Any
 from unittest import mock
 
-from sttp_reactor import server
 from sttp_reactor.cli.sttpd import main
 from sttp_reactor.store.faulty import Fault, FaultyStore, delay, on
 from sttp_reactor.store.memory import MemoryStore
+from sttp_reactor.sttp import server
 
 _, calls, how, *arguments = sys.argv
 

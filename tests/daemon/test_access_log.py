@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 from running import Start, Sttpd
 
-from sttp_reactor.access_log import Access, AccessLog
 from sttp_reactor.errors import StartError
+from sttp_reactor.sttp.access_log import Access, AccessLog
 
 NASTY = "/tab\u2028\u00e9\U0001f600".encode()
 SCRIPT = b"CREATE /a x\nSHOW /a\nSHOW /a\nnonsense\nUPDATE %b x\nDELETE /a\n\n" % NASTY
@@ -309,7 +309,7 @@ def test_when_the_disk_is_back_lines_are_kept_again(
 
     monkeypatch.setattr(os, "write", fail)
     tried = threading.Event()
-    monkeypatch.setattr(logging.getLogger("sttp_reactor.access_log"), "warning", lambda *_: tried.set())
+    monkeypatch.setattr(logging.getLogger("sttp_reactor.sttp.access_log"), "warning", lambda *_: tried.set())
     log.record(access(b"/lost"))
     turns.end()
     assert tried.wait(10)

@@ -23,8 +23,8 @@ from sttp_reactor.client import Client, make_request
 from sttp_reactor.client.tls import ClientTls
 from sttp_reactor.config import load
 from sttp_reactor.errors import CannotConnect, TlsFailed
-from sttp_reactor.server import Server
 from sttp_reactor.store.memory import MemoryStore
+from sttp_reactor.sttp.server import Server
 
 OPENSSL = shutil.which("openssl")
 VERSIONS = ("TLSv1_2", "TLSv1_3")

@@ -18,9 +18,9 @@ from running import Wire
 from sttp_reactor import config
 from sttp_reactor.config import Override, Settings
 from sttp_reactor.errors import StartError
-from sttp_reactor.server import Server
 from sttp_reactor.store.faulty import FaultyStore, fail, on
 from sttp_reactor.store.memory import MemoryStore
+from sttp_reactor.sttp.server import Server
 
 
 def settings(tmp_path: Path, **changes: str) -> Settings:

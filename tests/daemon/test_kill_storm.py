@@ -30,7 +30,7 @@ from sttp_reactor.load.link import Link
 from sttp_reactor.load.outcomes import UPDATE_200
 from sttp_reactor.load.pacing import ClosedPacer
 from sttp_reactor.load.target import parse_target
-from sttp_reactor.store.journal import JOURNAL_BYTES
+from sttp_reactor.store.disk.journal import JOURNAL_BYTES
 
 sys.path.append(str(Path(__file__).parents[2] / "tools"))
 

@@ -15,9 +15,9 @@ import pytest
 from operating import operated
 from running import Wire
 
-from sttp_reactor import children as children_module
-from sttp_reactor.children import Child, Children
-from sttp_reactor.control import Control
+from sttp_reactor.daemon import children as children_module
+from sttp_reactor.daemon.children import Child, Children
+from sttp_reactor.daemon.control import Control
 
 PROCESSES = [1, 2]
 

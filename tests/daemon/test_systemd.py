@@ -17,7 +17,7 @@ import pytest
 from operating import Operated, operated
 from running import PATIENCE_SECONDS, Wire
 
-from sttp_reactor.systemd import Notifier
+from sttp_reactor.daemon.systemd import Notifier
 
 pytestmark = pytest.mark.long
 

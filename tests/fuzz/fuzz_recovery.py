@@ -23,8 +23,8 @@ from fuzz_script import Step, read_script
 from store_support import DONE, abandon, commit, create, files_in, show
 from wire_oracle import is_path
 
-from sttp_reactor.store import journal
-from sttp_reactor.store.disk import DiskStore
+from sttp_reactor.store.disk import journal
+from sttp_reactor.store.disk.store import DiskStore
 
 # H n  a header whose records begin with number n (0xF8 and above: see _number)
 # R    a record begins, with the next number and a sum that fits; what follows is its body

@@ -16,9 +16,9 @@ from wire_driver import DictService, in_pieces
 from wire_oracle import Verdict, judge_all
 
 from sttp_reactor.limits import MAX_LINE_BYTES, READ_BYTES, REQUESTS_IN_FLIGHT, REQUESTS_PER_TURN
-from sttp_reactor.session import SessionLimits
 from sttp_reactor.store.base import Operation, Write
 from sttp_reactor.store.memory import MemoryStore
+from sttp_reactor.sttp.session import SessionLimits
 from sttp_reactor.wire.encoder import encode_response
 from sttp_reactor.wire.messages import Action, Request, Status
 from sttp_reactor.wire.parser import END_OF_SESSION

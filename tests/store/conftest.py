@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from store_support import disk
 
-from sttp_reactor.store import journal
-from sttp_reactor.store.disk import DiskStore
+from sttp_reactor.store.disk import journal
+from sttp_reactor.store.disk.store import DiskStore
 
 MEMORY = Path("/dev/shm")
 

@@ -17,9 +17,9 @@ from typing import Any, NoReturn
 import pytest
 
 from sttp_reactor.errors import StoreError
-from sttp_reactor.store import journal
 from sttp_reactor.store.base import Operation, Store, Write
-from sttp_reactor.store.disk import DiskStore
+from sttp_reactor.store.disk import journal
+from sttp_reactor.store.disk.store import DiskStore
 
 NOBODY = 65534
 DONE = 0

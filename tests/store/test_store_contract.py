@@ -11,7 +11,7 @@ from store_support import DONE, commit, create, delete, listed, message, show, u
 
 from sttp_reactor.errors import CannotCreatePath, FileMissing, PathMissing, Refused, StoreError
 from sttp_reactor.store.base import Store, Write
-from sttp_reactor.store.disk import DiskStore
+from sttp_reactor.store.disk.store import DiskStore
 from sttp_reactor.store.memory import MemoryStore
 
 KINDS = ["memory", "disk", "disk-sync"]

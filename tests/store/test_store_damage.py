@@ -10,8 +10,8 @@ import pytest
 from store_support import DONE, abandon, commit, create, delete, disk, files_in, left_over, show, starting_anew, update
 
 from sttp_reactor.store.base import Write
-from sttp_reactor.store.disk import DiskStore
-from sttp_reactor.store.records import CHANGE_BYTES, HEADER_BYTES, RECORD_BYTES
+from sttp_reactor.store.disk.records import CHANGE_BYTES, HEADER_BYTES, RECORD_BYTES
+from sttp_reactor.store.disk.store import DiskStore
 
 BASE = {"/a": b"old text of a", "/b": b"b", "/d/gone": b"to be deleted"}
 BATCHES: list[list[Write]] = [

@@ -25,7 +25,7 @@ from store_support import (
 )
 
 from sttp_reactor.errors import StartError
-from sttp_reactor.store.disk import DiskStore
+from sttp_reactor.store.disk.store import DiskStore
 
 
 class TestPermissions:

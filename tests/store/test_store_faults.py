@@ -31,11 +31,11 @@ from store_support import (
 )
 
 from sttp_reactor.errors import StoreError
-from sttp_reactor.store import journal
 from sttp_reactor.store.base import Store, Write
-from sttp_reactor.store.disk import DiskStore
+from sttp_reactor.store.disk import journal
+from sttp_reactor.store.disk.store import DiskStore
+from sttp_reactor.store.disk.writing import Plan
 from sttp_reactor.store.faulty import faulty_calls, nth, on
-from sttp_reactor.store.writing import Plan
 
 ERRORS = [errno.EIO, errno.ENOSPC]
 

@@ -21,8 +21,8 @@ from store_support import (
     update,
 )
 
-from sttp_reactor.store import files
-from sttp_reactor.store.disk import DiskStore
+from sttp_reactor.store.disk import files
+from sttp_reactor.store.disk.store import DiskStore
 
 
 def make_link_to_file(path: Path) -> None:

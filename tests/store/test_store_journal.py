@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from store_support import DONE, abandon, commit, create, delete, disk, files_in, left_over, show, starting_anew, update
 
-from sttp_reactor.store import journal
-from sttp_reactor.store.disk import DiskStore
+from sttp_reactor.store.disk import journal
+from sttp_reactor.store.disk.records import CHANGE_BYTES, HEADER_BYTES, RECORD_BYTES
+from sttp_reactor.store.disk.store import DiskStore
+from sttp_reactor.store.disk.writing import Plan
 from sttp_reactor.store.faulty import fail, faulty_calls, on
-from sttp_reactor.store.records import CHANGE_BYTES, HEADER_BYTES, RECORD_BYTES
-from sttp_reactor.store.writing import Plan
 
 
 def recovered(docroot: Path) -> dict[str, bytes]:

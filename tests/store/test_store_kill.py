@@ -28,7 +28,7 @@ from store_support import (
 )
 
 from sttp_reactor.store.base import Operation, Write
-from sttp_reactor.store.disk import DiskStore
+from sttp_reactor.store.disk.store import DiskStore
 from sttp_reactor.store.faulty import faulty_calls, nth, on
 
 pytestmark = pytest.mark.usefixtures("small_journal")

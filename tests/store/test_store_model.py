@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from store_support import abandon
 
 from sttp_reactor.errors import StoreError
-from sttp_reactor.store import journal
 from sttp_reactor.store.base import Operation, Store, Write
-from sttp_reactor.store.disk import DiskStore
+from sttp_reactor.store.disk import journal
+from sttp_reactor.store.disk.store import DiskStore
 from sttp_reactor.store.memory import MemoryStore
 
 PATHS = [b"/a", b"/b", b"/a/a", b"/a/b", b"/a/b/c", b"/b/a/d", "/é".encode()]

@@ -17,9 +17,9 @@ from typing import Any
 import pytest
 from store_support import DONE, abandon, commit, create, delete, disk, files_in, mounted, show, starting_anew, update
 
-from sttp_reactor.store import journal
 from sttp_reactor.store.base import Operation, Write
-from sttp_reactor.store.disk import DiskStore
+from sttp_reactor.store.disk import journal
+from sttp_reactor.store.disk.store import DiskStore
 from sttp_reactor.store.faulty import faulty_calls
 
 SEEDS = range(100)

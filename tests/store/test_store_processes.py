@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from store_support import DONE, abandon, commit, create, delete, disk, in_child, show, starting_anew, update
 
-from sttp_reactor.store import files
-from sttp_reactor.store.disk import DiskStore
+from sttp_reactor.store.disk import files
+from sttp_reactor.store.disk.store import DiskStore
 from sttp_reactor.store.faulty import faulty_calls, nth, on
 
 SECONDS = 1.0

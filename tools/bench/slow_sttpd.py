@@ -9,10 +9,10 @@ import sys
 import time
 from typing import Any
 
-from sttp_reactor import server
 from sttp_reactor.cli.sttpd import main
-from sttp_reactor.store.disk import DiskStore
+from sttp_reactor.store.disk.store import DiskStore
 from sttp_reactor.store.faulty import FaultyStore
+from sttp_reactor.sttp import server
 
 READ_SECONDS = 0.2
 

@@ -1,0 +1,166 @@
+"""One of several processes that serve together: a whole `Server`, and the ear it has for its parent.
+
+The end of its control socket is the parent's end: then the child stops too.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Final
+
+from sttp_reactor.config import Settings
+from sttp_reactor.daemon import logs
+from sttp_reactor.daemon.control import Control, Message
+from sttp_reactor.daemon.reload import Change
+from sttp_reactor.daemon.report import report
+from sttp_reactor.errors import StartError
+from sttp_reactor.limits import CONTROL_SECONDS
+from sttp_reactor.net.endpoints import Endpoint, Sockets
+from sttp_reactor.net.reactor import READ
+from sttp_reactor.sttp.server import Server
+from sttp_reactor.sttp.team import Member
+
+if TYPE_CHECKING:
+    from sttp_reactor.net.tls_context import TlsContext
+
+log = logging.getLogger(__name__)
+
+# What a parent orders. PREPARE brings settings, all endpoints and the new ones among them, whose sockets come along.
+PREPARE: Final = "prepare"
+APPLY: Final = "apply"
+CANCEL: Final = "cancel"
+REPORT: Final = "report"
+
+# Sent without being asked, when a child serves; or instead of it why it cannot.
+STARTED: Final = "started"
+FAILED: Final = "failed"
+
+Plan = tuple[Settings, list[Endpoint], list[Endpoint]]
+
+
+def serve(
+    settings: Settings,
+    sockets: Sockets,
+    member: Member,
+    control: Control,
+    blocked: Iterable[signal.Signals],
+    sign_seconds: float | None,
+    tls: TlsContext | None,
+) -> int:
+    """Serve until SIGTERM or the parent's end; returns the exit code. Tells the parent whether it could start.
+
+    The signals in `blocked`, which a parent waits for, are let through once each is seen to. `sign_seconds` is how
+    often the parent wants a sign of life; None where it wants none. With the parent's `tls`, sessions that began with
+    one of its children can be resumed with another.
+    """
+    server = Server(settings, team=member, sockets=sockets, tls=tls)
+    try:
+        server.start()
+    except StartError as error:
+        control.send(0, FAILED, str(error), patience=CONTROL_SECONDS)
+        return 1
+    try:
+        orders = Orders(server, control)
+        # Ctrl-C at a terminal, or `pkill -HUP sttpd`, reaches everybody; the parent passes it on, and once is enough.
+        for number in (signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
+        server.reactor.on_signal(signal.SIGTERM, server.stop)
+        server.reactor.on_signal(signal.SIGUSR1, server.reopen_logs)
+        server.reactor.on_signal(signal.SIGUSR2, lambda: log_report(server))
+        if sign_seconds is not None:
+            beat(server, member, sign_seconds / 2)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, blocked)
+        control.send(0, STARTED, patience=CONTROL_SECONDS)
+        server.reactor.run()
+        orders.close()
+    finally:
+        server.close()
+    return 0
+
+
+def log_report(server: Server) -> None:
+    logs.block(log, "the state of the server:", report(server))
+
+
+def beat(server: Server, member: Member, seconds: float) -> None:
+    """Show the parent that the reactor turns, now and from now on."""
+    member.beat(server.reactor.clock())
+    server.reactor.call_later(seconds, lambda: beat(server, member, seconds))
+
+
+class Orders:
+    """Carries out what the parent says: the handler of the control socket."""
+
+    def __init__(self, server: Server, control: Control) -> None:
+        self._server = server
+        self._control = control
+        self._change: Change | None = None
+        self._sockets: Sockets = {}
+        server.reactor.register(control, READ, self)
+
+    def on_readable(self) -> None:
+        try:
+            message = self._control.receive(patience=CONTROL_SECONDS)
+            self._control.send(message.serial, message.kind, self._carry_out(message), patience=CONTROL_SECONDS)
+        except OSError:
+            log.error("the parent process is gone; stopping")
+            self.close()
+            self._server.stop()
+
+    def on_writable(self) -> None:
+        pass
+
+    def close(self) -> None:
+        if self._control.fileno() >= 0:
+            self._cancel()
+            self._server.reactor.unregister(self._control)
+            self._control.close()
+
+    def _carry_out(self, message: Message) -> str:
+        """Returns what went wrong, in words."""
+        if message.kind == PREPARE:
+            return self._prepare(message)
+        if message.kind == APPLY:
+            return self._apply()
+        if message.kind == CANCEL:
+            self._cancel()
+        elif message.kind == REPORT:
+            log_report(self._server)
+        return ""
+
+    def _prepare(self, message: Message) -> str:
+        self._cancel()
+        settings, endpoints, new = message.content
+        self._sockets = dict(zip(new, message.sockets, strict=True))
+        for sock in message.sockets:
+            sock.setblocking(False)
+        try:
+            self._change = Change(self._server, settings, endpoints)
+        except StartError as error:
+            self._cancel()
+            return str(error)
+        return ""
+
+    def _apply(self) -> str:
+        if self._change is None:
+            return "nothing is prepared"
+        change, self._change = self._change, None
+        sockets, self._sockets = self._sockets, {}
+        try:
+            change.apply(sockets)
+        except Exception as error:
+            # It must not fail. Where it does, the parent starts another process with the new settings in our place.
+            log.exception("new settings could not be put in force; stopping")
+            self._server.stop()
+            return repr(error)
+        return ""
+
+    def _cancel(self) -> None:
+        if self._change is not None:
+            self._change.cancel()
+            self._change = None
+        for sock in self._sockets.values():
+            sock.close()
+        self._sockets = {}

@@ -1,0 +1,117 @@
+"""What an operator and the service manager see of a running server: that it is ready, reloads, lives and stops."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import resource
+import signal
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from sttp_reactor.config import ConfigError, Loaded, Settings, as_yaml
+from sttp_reactor.daemon.reload import FIXED, LISTENING, differences, keep
+from sttp_reactor.daemon.systemd import Notifier
+from sttp_reactor.errors import StartError
+
+log = logging.getLogger(__name__)
+
+# Descriptors that are not connections: standard streams, selector, waker, listeners, journal, and the files and
+# directories that the workers have open.
+_OWN_DESCRIPTORS: Final = 128
+
+# Blocked until somebody listens to them: a signal that comes while the server starts must not end it.
+SIGNALS: Final = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2})
+
+# A sign of life comes this often within the time in which one must come (sd_watchdog_enabled(3) asks for two).
+_SIGNS_OF_LIFE: Final = 3
+
+
+class Lifecycle:
+    """`settings` are those in force. One for the whole server, in the process that the service manager knows."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        origin: str,
+        read_again: Callable[[], Loaded],
+        notifier: Notifier,
+        *,
+        activated: bool,
+    ) -> None:
+        """`origin` names the configuration; `read_again` loads it anew, and raises ConfigError; `activated` tells that
+        the sockets were handed to us, so that no setting says where to listen."""
+        self.settings = settings
+        self._origin = origin
+        self._read_again = read_again
+        self._notifier = notifier
+        self._fixed = FIXED + (LISTENING if activated else ())
+        self._addresses = ""
+        raise_open_file_limit(self.settings)
+
+    @property
+    def sign_seconds(self) -> float | None:
+        """The time between two calls of `alive` that the service manager wants; None where it does not watch."""
+        watchdog = self._notifier.watchdog_seconds
+        return None if watchdog is None else watchdog / _SIGNS_OF_LIFE
+
+    def ready(self, addresses: Iterable[str]) -> None:
+        self._addresses = ", ".join(addresses)
+        docroot = self.settings.docroot
+        log.info("ready: listening on %s; docroot %s; configuration %s", self._addresses, docroot, self._origin)
+        self._notifier.ready(f"listening on {self._addresses}")
+
+    def alive(self) -> None:
+        self._notifier.alive()
+
+    def stopping(self) -> None:
+        self._notifier.stopping("answering what has been asked, then stopping")
+
+    def reload(self, change_over: Callable[[Settings], Iterable[str]]) -> None:
+        """Read the configuration again and have it put in force. `change_over` does that and returns the addresses
+        listened on; where it raises StartError it has changed nothing. Never raises: all is told in the log."""
+        self._notifier.reloading()
+        outcome = "the last reload failed, see the log; "
+        try:
+            self._reload(change_over)
+            outcome = ""
+        except ConfigError as error:
+            for mistake in error.mistakes:
+                log.error("%s", mistake)
+        except StartError as error:
+            log.error("%s", error)
+        except Exception:
+            log.exception("the reload failed")
+        if outcome:
+            log.error("the configuration was not reloaded; everything is as it was")
+        self._notifier.ready(f"{outcome}listening on {self._addresses}")
+
+    def _reload(self, change_over: Callable[[Settings], Iterable[str]]) -> None:
+        loaded = self._read_again()
+        settings, refused = keep(self.settings, loaded.settings, self._fixed)
+        self._addresses = ", ".join(change_over(settings))
+        changes = differences(self.settings, settings)
+        self.settings = settings
+        for key, before, after in refused:
+            log.warning("%s stays %s; it takes a restart to make it %s", key, as_yaml(before), as_yaml(after))
+        told = "; ".join(map(str, changes)) or "nothing has changed"
+        if settings.tls.certificate is not None:
+            told += "; certificates read again"  # the files may be other ones under their old names
+        log.info("reloaded %s: %s; listening on %s", self._origin, told, self._addresses)
+        raise_open_file_limit(settings)
+
+
+def raise_open_file_limit(settings: Settings) -> None:
+    """Raise the limit on open files to the hard limit, and say so where that is not enough for the connections."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    connections = settings.limits.max_connections
+    if soft != resource.RLIM_INFINITY and soft < connections + _OWN_DESCRIPTORS:
+        log.warning(
+            "the system allows %d open files, too few for limits.max_connections = %d; "
+            "raise it (ulimit -Hn) or lower the setting",
+            soft,
+            connections,
+        )

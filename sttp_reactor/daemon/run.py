@@ -1,0 +1,123 @@
+"""Running a server as a program: signals, the line that says it is ready, one process or several."""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import gc
+import io
+import logging
+import signal
+import sys
+from collections.abc import Callable, Iterable, Iterator
+
+from sttp_reactor.config import Loaded, Settings
+from sttp_reactor.daemon import logs
+from sttp_reactor.daemon.child import log_report
+from sttp_reactor.daemon.lifecycle import SIGNALS, Lifecycle
+from sttp_reactor.daemon.processes import Parent
+from sttp_reactor.daemon.reload import change_over
+from sttp_reactor.daemon.systemd import Notifier, activated_endpoints, activated_sockets
+from sttp_reactor.limits import SWITCH_SECONDS
+from sttp_reactor.net.endpoints import Sockets
+from sttp_reactor.sttp.server import Server
+
+log = logging.getLogger(__name__)
+
+
+def run(settings: Settings, *, origin: str, read_again: Callable[[], Loaded]) -> int:
+    """Serve until SIGTERM or SIGINT. Returns the exit code; raises StartError when the server cannot start.
+
+    `origin` names the configuration that was read, for the line that says we are ready; `read_again` reads it anew for
+    a reload, and raises ConfigError.
+
+    When it returns, SIGNALS stay blocked: for a program that now ends. Another SIGTERM, or a log rotation's SIGUSR1,
+    has nobody left to tell, and must not kill it on its last steps.
+    """
+    _prepare_interpreter()
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(logs.uncaught(log))
+        stack.enter_context(_fatal_errors_told())
+        notifier = stack.enter_context(contextlib.closing(Notifier()))
+        activated = activated_endpoints(activated_sockets())
+        lifecycle = Lifecycle(settings, origin, read_again, notifier, activated=activated is not None)
+        if settings.processes > 1:
+            return Parent(lifecycle, activated).run()
+        return _run_alone(lifecycle, activated)
+
+
+def _prepare_interpreter() -> None:
+    """Have nobody wait for what the interpreter does behind our back."""
+    sys.setswitchinterval(SWITCH_SECONDS)
+    # A full collection looks at everything there is, and everybody waits: 20 ms for what is loaded by now, which will
+    # stay, so it is not looked at again. Connections end without garbage: the rest is looked at a tenth as often.
+    # A flood of TLS handshakes made others wait for 59 ms (99th percentile), and now for 19.
+    gc.collect()
+    gc.freeze()
+    youngest, middle, oldest = gc.get_threshold()
+    gc.set_threshold(youngest, middle, 10 * oldest)
+
+
+def _run_alone(lifecycle: Lifecycle, activated: Sockets | None) -> int:
+    previous = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        server = Server(lifecycle.settings, sockets=activated)
+        server.start()
+        try:
+            _listen_to_signals(server, lifecycle, binds=activated is None)
+            signal.pthread_sigmask(signal.SIG_SETMASK, previous)
+            lifecycle.ready(server.addresses)
+            _give_signs(server, lifecycle)
+            server.reactor.run()
+        finally:
+            signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # closing, the reactor no longer listens to them
+            server.close()
+    except BaseException:
+        signal.pthread_sigmask(signal.SIG_SETMASK, previous)
+        raise
+    log.info("stopped")
+    return 0
+
+
+def _listen_to_signals(server: Server, lifecycle: Lifecycle, *, binds: bool) -> None:
+    def stop() -> None:
+        lifecycle.stopping()
+        server.stop()
+
+    def take_over(settings: Settings) -> Iterable[str]:
+        change_over(server, settings, binds=binds)
+        return server.addresses
+
+    def reload() -> None:
+        if not server.is_stopping:
+            lifecycle.reload(take_over)
+
+    handlers = {
+        signal.SIGTERM: stop,
+        signal.SIGINT: stop,
+        signal.SIGHUP: reload,
+        signal.SIGUSR1: server.reopen_logs,
+        signal.SIGUSR2: lambda: log_report(server),
+    }
+    for number, handler in handlers.items():
+        server.reactor.on_signal(number, handler)
+
+
+def _give_signs(server: Server, lifecycle: Lifecycle) -> None:
+    """From a timer of the reactor's: one that no longer turns gives none, and that is what they are for."""
+    seconds = lifecycle.sign_seconds
+    if seconds is not None:
+        lifecycle.alive()
+        server.reactor.call_later(seconds, lambda: _give_signs(server, lifecycle))
+
+
+@contextlib.contextmanager
+def _fatal_errors_told() -> Iterator[None]:
+    """A crash, and a watchdog's SIGABRT, leave every thread's stack on standard error."""
+    # It may be closed, or never have been there (RuntimeError).
+    with contextlib.suppress(AttributeError, io.UnsupportedOperation, RuntimeError, ValueError, OSError):
+        faulthandler.enable()
+    try:
+        yield
+    finally:
+        faulthandler.disable()

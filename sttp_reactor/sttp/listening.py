@@ -1,0 +1,38 @@
+"""What the settings say of listening: the endpoints they name, and the context their certificate makes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from sttp_reactor.config import Settings
+from sttp_reactor.errors import StartError
+from sttp_reactor.net.address import resolve
+from sttp_reactor.net.endpoints import TLS_NAME, Endpoint
+
+if TYPE_CHECKING:
+    from sttp_reactor.net.tls_context import TlsContext
+
+
+def endpoints_of(settings: Settings) -> list[Endpoint]:
+    """Every endpoint the settings name, resolved. Blocks on name resolution. Raises StartError."""
+    hosts = settings.listen_address
+    endpoints = [Endpoint(address) for host in hosts for address in resolve(host, settings.port)]
+    if settings.tls.certificate is not None:
+        found = [address for host in hosts for address in resolve(host, settings.tls.port)]
+        endpoints += [Endpoint(address, tls=True) for address in found if not address.is_unix]
+    return list(dict.fromkeys(endpoints))
+
+
+def tls_context_of(settings: Settings, endpoints: Iterable[Endpoint] = ()) -> TlsContext | None:
+    """The files of `tls`, read; None without. Raises StartError for whatever is wrong with them, and where they are
+    missing for one of `endpoints`."""
+    tls = settings.tls
+    if tls.certificate is None or tls.key is None:
+        if any(endpoint.tls for endpoint in endpoints):
+            raise StartError(f"the socket named {TLS_NAME} that was handed over needs tls.certificate and tls.key")
+        return None
+    # Imported late: OpenSSL takes 5 ms to load and 3 MB to hold, and most servers have no use for it.
+    from sttp_reactor.net.tls_context import TlsContext, TlsFiles
+
+    return TlsContext(TlsFiles(tls.certificate, tls.key, tls.client_ca, tls.min_version))

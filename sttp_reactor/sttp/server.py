@@ -1,0 +1,328 @@
+"""The server: puts the parts together, listens, and ends in good order."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from sttp_reactor.config import Settings
+from sttp_reactor.net.crowd import Crowd
+from sttp_reactor.net.endpoints import Endpoint, Sockets, bind_all, bind_here, names_of, remove_files
+from sttp_reactor.net.listener import Listener
+from sttp_reactor.net.protocol import Protocol, Transport
+from sttp_reactor.net.reactor import Reactor
+from sttp_reactor.net.throttle import Throttle
+from sttp_reactor.net.tls_handshakes import Handshakes
+from sttp_reactor.store.base import Store
+from sttp_reactor.store.disk.store import DiskStore
+from sttp_reactor.sttp.access import Policy
+from sttp_reactor.sttp.access_log import AccessLog
+from sttp_reactor.sttp.cache import Cache
+from sttp_reactor.sttp.listening import endpoints_of, tls_context_of
+from sttp_reactor.sttp.service import Service
+from sttp_reactor.sttp.session import Session, SessionLimits
+from sttp_reactor.sttp.team import Member
+from sttp_reactor.wire.encoder import encode_response
+from sttp_reactor.wire.messages import NO_PATH, client_error, server_error
+
+if TYPE_CHECKING:
+    import ssl
+
+    from sttp_reactor.net.tls_context import TlsContext
+
+log = logging.getLogger(__name__)
+
+# Refused connections that linger at once; beyond that they are closed without ceremony.
+_REFUSALS_LINGERING: Final = 64
+# At shutdown, while the disk is still busy though every connection is gone.
+_LOOK_AGAIN_SECONDS: Final = 0.02
+# What workers get to end in when there is no time left: enough for those that are idle.
+_LAST_SECONDS: Final = 0.1
+_FULL: Final = encode_response(server_error(NO_PATH, "too many connections; try again later"))
+_SPEAK_TLS: Final = encode_response(client_error(NO_PATH, "this port speaks TLS; use sttps://"))
+_CROWDED: Final = encode_response(server_error(NO_PATH, "too many connections from your address; close others first"))
+
+
+class Server:
+    """One STTP server on one reactor. `start`, then `reactor.run`, then `close`."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        store: Store | None = None,
+        reactor: Reactor | None = None,
+        team: Member | None = None,
+        sockets: Sockets | None = None,
+        tls: TlsContext | None = None,
+    ) -> None:
+        """`store` and `reactor` can be given, for tests and for embedding; `team` where several processes serve one
+        docroot; `sockets`, listening already, where somebody else has bound them and removes a Unix socket's file;
+        `tls`, where the files it is made of have been read already."""
+        self.settings = settings
+        self.reactor = Reactor() if reactor is None else reactor
+        self._store = DiskStore(settings.docroot, sync=settings.sync) if store is None else store
+        self.session_limits = session_limits(settings)
+        self._policy = _policy(settings)
+        self._crowd = Crowd(settings.limits.max_connections_per_address)
+        self.tls = tls
+        self.handshakes = Handshakes(self.reactor, settings.limits.handshake_timeout, self._count_connections)
+        self.sessions: set[Session] = set()
+        self._refusals: set[_Refusal] = set()
+        self.listeners: dict[Endpoint, Listener] = {}
+        self.events = Throttle(self.reactor, log)
+        self._team = team
+        self._sockets = sockets
+        self._stopping = False
+        self._hurried = False
+        self.access_log: AccessLog | None = None
+
+    @property
+    def addresses(self) -> list[str]:
+        """Every bound address, as text; with `port: 0` these hold the ports that were found."""
+        return names_of({endpoint: listener.sock for endpoint, listener in self.listeners.items()})
+
+    @property
+    def connections(self) -> int:
+        """Of all processes together, where there are several; those that are still shaking hands count."""
+        return self._connections_here if self._team is None else self._team.connections
+
+    def start(self) -> None:
+        """Open the store, start the workers, listen. Raises StartError, with nothing left open."""
+        settings = self.settings
+        try:
+            if self.tls is None:
+                self.tls = tls_context_of(settings, self._sockets or ())
+            self.access_log = self.open_access_log(settings)
+            self._store.open()
+            cache = self.make_cache(settings)
+            self.service = Service(self.reactor, self._store, cache, settings.disk_threads, self._team, self.events)
+            self.listen(bind_all(endpoints_of(settings), bind_here) if self._sockets is None else self._sockets)
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def is_stopping(self) -> bool:
+        return self._stopping
+
+    def stop(self) -> None:
+        """Stop accepting, answer what has been received, close; the second time, and after `shutdown_timeout`, at once.
+        The reactor's `run` returns when that is done."""
+        if self._stopping:
+            self._stop_now()
+            return
+        self._stopping = True
+        # Who waits to be accepted has connected, and has perhaps asked already, before we were told to stop.
+        self.stop_listening(list(self.listeners), accept_waiting=True)
+        self.handshakes.abort_all()
+        log.info("stopping: %d connections open", len(self.sessions))
+        self.reactor.call_later(self.settings.shutdown_timeout, self._stop_now)
+        for session in list(self.sessions):
+            session.drain()
+        self._stop_if_empty()
+
+    def close(self) -> None:
+        """Release everything. The reactor no longer runs."""
+        self.stop_listening(list(self.listeners))
+        self.events.close()
+        self.handshakes.abort_all()
+        for session in list(self.sessions):
+            session.transport.abort()
+        for refusal in list(self._refusals):
+            refusal.transport.abort()
+        patience = _LAST_SECONDS if self._hurried else self.settings.shutdown_timeout
+        ended = not hasattr(self, "service") or self.service.close(patience)
+        if ended:
+            self._store.close()
+        else:
+            log.warning("the disk did not answer in time; its work is left to the next start")
+        if self.access_log is not None:
+            self.access_log.close()
+        self.reactor.close()
+
+    def reopen_logs(self) -> None:
+        """Go on in new files: somebody has moved the old ones away."""
+        if self.access_log is not None:
+            self.access_log.reopen()
+        log.info("log files opened anew")
+
+    # -- For starting and for reloading alike --
+
+    def open_access_log(self, settings: Settings) -> AccessLog | None:
+        """Raises StartError."""
+        return AccessLog(self.reactor, settings.log.access, settings.log.format) if settings.log.access else None
+
+    def make_cache(self, settings: Settings) -> Cache | None:
+        cache = settings.cache
+        return Cache(cache.max_files, cache.max_size, cache.expiration, self.reactor.clock) if cache.enabled else None
+
+    def listen(self, sockets: Sockets) -> None:
+        """Take over these, which are bound and listening."""
+        timeout = self.settings.limits.write_timeout
+        for endpoint, sock in sockets.items():
+            self.listeners[endpoint] = Listener(
+                self.reactor,
+                sock,
+                self._factory_for(endpoint),
+                timeout,
+                self.events,
+                self._crowd,
+                partial(self._refuse_crowd, speaks_tls=endpoint.tls),
+            )
+
+    def stop_listening(self, endpoints: Iterable[Endpoint], *, accept_waiting: bool = False) -> None:
+        """Close the listeners of these; with `accept_waiting` those who wait to be accepted are served."""
+        going = {endpoint: self.listeners.pop(endpoint) for endpoint in endpoints}
+        if self._sockets is None:
+            remove_files(going)
+        for listener in going.values():
+            if accept_waiting:
+                listener.accept_waiting()
+            listener.close()
+            self.events.totals["accepted"] += listener.accepted
+
+    def use_access(self, settings: Settings) -> None:
+        """Go by these rules: connections that are there too, from their next request on."""
+        self._crowd.limit = settings.limits.max_connections_per_address
+        self._policy = _policy(settings)
+        for session in self.sessions:
+            session.use_policy(self._policy)
+
+    def use_tls(self, context: TlsContext | None, settings: Settings) -> None:
+        """Go by these from the next connection on. None leaves what was there, for who has been accepted already."""
+        self.handshakes.timeout = settings.limits.handshake_timeout
+        self.tls = context or self.tls
+
+    # -- Within --
+
+    @property
+    def _connections_here(self) -> int:
+        return len(self.sessions) + len(self.handshakes.under_way)
+
+    def _factory_for(self, endpoint: Endpoint) -> Callable[[], Protocol]:
+        if not endpoint.tls:
+            return self._make_protocol
+        from sttp_reactor.net.tls import TlsFactory  # imported late, for the reason that `tls_context_of` has
+
+        make_layer = TlsFactory(
+            self.reactor, self._tls_context, self._make_protocol, self.handshakes, to_plain=_SPEAK_TLS
+        )
+        return partial(self._make_layer, make_layer)
+
+    def _make_layer(self, make_layer: Callable[[], Protocol]) -> Protocol:
+        """A handshake is dear, and needed even to refuse somebody politely: beyond a few, they are just closed."""
+        most = self.settings.limits.max_connections
+        if self.connections < most + _REFUSALS_LINGERING:
+            return make_layer()
+        self.events.warn("max_connections", "limits.max_connections (%d) is reached; refusing connections", most)
+        return _Refusal(self.reactor, self._refusals, b"")
+
+    def _tls_context(self) -> ssl.SSLContext:
+        assert self.tls is not None  # there would be no such listener
+        return self.tls.context
+
+    def _make_protocol(self) -> Protocol:
+        most = self.settings.limits.max_connections
+        if self.connections >= most:
+            self.events.warn("max_connections", "limits.max_connections (%d) is reached; refusing connections", most)
+            return _Refusal(self.reactor, self._refusals, _FULL)
+        session = Session(
+            self.reactor,
+            self.service,
+            self.session_limits,
+            self._session_lost,
+            self.access_log,
+            self._session_timed_out,
+            self._policy,
+        )
+        self.sessions.add(session)
+        self._count_connections()
+        return session
+
+    def _refuse_crowd(self, peer: str, *, speaks_tls: bool) -> Protocol:
+        name, most = "max_connections_per_address", self._crowd.limit
+        self.events.warn(name, "limits.%s (%d) is reached by %s; refusing its connections", name, most, peer)
+        # In the place of a handshake the line would only puzzle; and a handshake is what a crowd must not get.
+        return _Refusal(self.reactor, self._refusals, b"" if speaks_tls else _CROWDED)
+
+    def _count_connections(self) -> None:
+        if self._team is not None:
+            self._team.set_connections(self._connections_here)
+
+    def _session_lost(self, session: Session) -> None:
+        self.sessions.discard(session)
+        self._count_connections()
+        self._stop_if_empty()
+
+    def _session_timed_out(self, session: Session, name: str) -> None:
+        if name == "idle_timeout":
+            self.events.count(name)  # nothing unusual
+        else:
+            self.events.warn(name, "limits.%s has passed; closing the connection of %s", name, session.transport.peer)
+
+    def _stop_if_empty(self) -> None:
+        if not self._stopping or self.sessions:
+            return
+        if self.service.under_way:
+            # For a client that has left, but a write is a write. Waiting here, a second signal is still heard.
+            self.reactor.call_later(_LOOK_AGAIN_SECONDS, self._stop_if_empty)
+        else:
+            self.reactor.stop()
+
+    def _stop_now(self) -> None:
+        if self.sessions:
+            log.warning("closing %d connections that were not done", len(self.sessions))
+        self._hurried = True
+        for session in list(self.sessions):
+            session.transport.abort()
+        self.reactor.stop()
+
+
+def session_limits(settings: Settings) -> SessionLimits:
+    limits = settings.limits
+    return SessionLimits(limits.max_line, limits.idle_timeout, limits.request_timeout)
+
+
+def _policy(settings: Settings) -> Policy | None:
+    if not settings.access and not settings.read_only:
+        return None
+    return Policy(settings.access, read_only=settings.read_only)
+
+
+class _Refusal:
+    """What a connection gets that is one too many: a 500 and the end (PROTOCOL.md section 2)."""
+
+    transport: Transport
+
+    def __init__(self, reactor: Reactor, lingering: set[_Refusal], line: bytes) -> None:
+        self._reactor = reactor
+        self._lingering = lingering
+        self._line = line
+
+    def connection_made(self, transport: Transport) -> None:
+        self.transport = transport
+        self._lingering.add(self)
+        if self._line:
+            transport.write(self._line)
+        transport.close()
+        if len(self._lingering) > _REFUSALS_LINGERING:
+            # In the next turn: this one still has to send the reply.
+            self._reactor.call_at_turn_end(lambda: self._reactor.call_soon(transport.abort))
+
+    def data_received(self, data: bytes) -> None:
+        pass
+
+    def eof_received(self) -> None:
+        pass
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._lingering.discard(self)
+
+    def pause_writing(self) -> None:
+        pass
+
+    def resume_writing(self) -> None:
+        pass

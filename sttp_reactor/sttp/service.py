@@ -1,0 +1,370 @@
+"""The service: a request in, a reply out, by way of the cache or of a worker and the store.
+
+It owns what is known about files that are being read right now. `_reads` holds one read for each path, and everybody
+who waits for it, so that a hundred SHOWs of one file that is not cached read the disk once. A read leaves `_reads`
+when its path changes: it still answers those who asked before the change was acknowledged, but what it brings never
+enters the cache, and whoever asks from then on starts a new one.
+
+Replies are bytes, ready to send; the cache keeps them as they are.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from typing import Any, Final, Protocol
+
+from sttp_reactor.errors import StoreError, StoreFailed
+from sttp_reactor.limits import (
+    CHECKPOINT_SECONDS,
+    COMMIT_WRITES,
+    DISK_THREADS,
+    LIST_THREADS,
+    SWEEP_SECONDS,
+    SWEEP_SLICE,
+)
+from sttp_reactor.net.throttle import Throttle
+from sttp_reactor.printable import printable
+from sttp_reactor.store.base import Operation, Reader, Store, Write
+from sttp_reactor.sttp.cache import Cache
+from sttp_reactor.sttp.pool import Loop, Pool
+from sttp_reactor.sttp.team import Member
+from sttp_reactor.wire.encoder import encode_response
+from sttp_reactor.wire.messages import STATUS_BY_CODE, Action, Request, Response, Status
+
+log = logging.getLogger(__name__)
+
+Done = Callable[[bytes], None]
+FastWay = Callable[[bytes, float], bytes | None]
+
+_OPERATIONS: Final = {
+    Action.CREATE: Operation.CREATE,
+    Action.UPDATE: Operation.UPDATE,
+    Action.DELETE: Operation.DELETE,
+}
+_SHOW: Final = Action.SHOW  # a module's name is quicker than an enum's on CPython 3.11
+_OK: Final = Status.OK
+_DONE: Final = {Action.CREATE: Status.CREATED, Action.UPDATE: Status.OK, Action.DELETE: Status.DELETED}
+
+
+class Asker(Protocol):
+    """Who has asked for something."""
+
+    is_gone: bool
+    """Nobody is there any more to read an answer. Once so, always so; workers look at it, too."""
+
+
+class _Anybody:
+    is_gone = False
+
+
+ANYBODY: Final = _Anybody()
+
+
+class _Read:
+    """A SHOW or LIST under way, and who waits for its reply."""
+
+    __slots__ = ("askers", "begun_at", "key", "request", "waiting")
+
+    def __init__(self, key: bytes, request: Request, begun_at: float, done: Done, asker: Asker) -> None:
+        self.key = key
+        self.request = request
+        self.begun_at = begun_at  # before the disk is read, so that nothing cached passes for younger than it is
+        self.waiting = [done]
+        self.askers = [asker]
+
+    @property
+    def is_abandoned(self) -> bool:
+        """Nobody waits any more. A read that is, is not joined: so a worker that finds it so may leave it undone."""
+        return self.askers[-1].is_gone and all(asker.is_gone for asker in self.askers)
+
+
+class _Change:
+    """A CREATE, UPDATE or DELETE under way; only the one who asked waits for it."""
+
+    __slots__ = ("done", "request")
+
+    def __init__(self, request: Request, done: Done) -> None:
+        self.request = request
+        self.done = done
+
+
+# A job of the writer's that changes no file: empty the journal.
+_CHECKPOINT: Final = None
+
+
+class Service:
+    """Answers requests. Its methods belong to the loop's thread, but for `_read` and `_commit`, which workers call."""
+
+    def __init__(
+        self,
+        loop: Loop,
+        store: Store,
+        cache: Cache | None,
+        disk_threads: int = DISK_THREADS,
+        team: Member | None = None,
+        throttle: Throttle | None = None,
+    ) -> None:
+        """`cache` is None where caching is off, `team` where no other process serves the same files. `throttle`, where
+        there is one, logs what is answered 500; otherwise each is logged. `close` ends the threads."""
+        self._loop = loop
+        self._store = store
+        self.cache = cache
+        self._team = team
+        self._warn = log.warning if throttle is None else partial(throttle.warn, "server_error")
+        self._reads: dict[bytes, _Read] = {}
+        self._readers = self._make_readers("sttp-read", disk_threads)
+        # A LIST may take a thousand times as long as a SHOW, so SHOWs do not queue behind LISTs.
+        self._listers = self._make_readers("sttp-list", min(disk_threads, LIST_THREADS))
+        self._writer: Pool[_Change | None, bytes] = Pool(
+            loop,
+            "sttp-write",
+            1,
+            self._commit,
+            self._after_commit,
+            lambda change, _: b"" if change is None else _internal(change.request),
+            most=COMMIT_WRITES,
+        )
+        self._sweep_timer: Any = None  # while the cache is being swept, or will be
+        self._last_write = -math.inf
+        self._checkpoint_due = False
+        self.reads = self.writes = 0  # answered so far; what the cache has answered is in its own statistics
+
+    def _make_readers(self, name: str, threads: int) -> Pool[_Read, bytes]:
+        return Pool(self._loop, name, threads, self._read, self._after_reads, lambda read, _: _internal(read.request))
+
+    def fast_way(self) -> FastWay:
+        """Called with a chunk and the time, it gives the joined replies where all of the chunk is whole SHOW lines
+        whose replies are cached; else None. Good until `use_cache` is called: where nothing else is to be looked at,
+        it is the cache's own method, because one call more would cost 0.1 us a request."""
+        if self.cache is None:
+            return no_replies
+        return self.cache.replies_to if self._team is None else partial(self._team_replies, self.cache, self._team)
+
+    def _team_replies(self, cache: Cache, team: Member, chunk: bytes, now: float) -> bytes | None:
+        if team.has_news:
+            self._catch_up(team)
+        return cache.replies_to(chunk, now)
+
+    def cached(self, request: Request) -> bytes | None:
+        """The reply to one SHOW, if it is cached."""
+        if self.cache is None or request.action is not _SHOW:
+            return None
+        if self._team is not None and self._team.has_news:
+            self._catch_up(self._team)
+        return self.cache.get(_key(request.path))
+
+    def when_room(self, request: Request, callback: Callable[[], None]) -> None:
+        pool: Pool[Any, bytes] = self._writer if request.action.is_write else self._readers_for(request)
+        pool.when_room(callback)
+
+    def start(self, request: Request, done: Done, asker: Asker = ANYBODY) -> bool:
+        """Have the disk asked. `done(reply)` is called once, later; or, where the queue is full, never: then the
+        answer is False, and `when_room` tells when to ask again. A change is made even if its asker is gone by then; a
+        read is not, and what it is answered means nothing."""
+        if request.action.is_write:
+            return self._writer.submit(_Change(request, done))
+        if self._team is not None and self._team.has_news:
+            self._catch_up(self._team)
+        key = _key(request.path) if request.action is _SHOW else b""
+        read = self._reads.get(key) if key else None
+        if read is not None and not read.is_abandoned:
+            read.waiting.append(done)
+            read.askers.append(asker)
+            return True
+        read = _Read(key, request, self._loop.now, done, asker)
+        if not self._readers_for(request).submit(read):
+            return False
+        if key:
+            self._reads[key] = read
+        return True
+
+    def _readers_for(self, request: Request) -> Pool[_Read, bytes]:
+        return self._readers if request.action is _SHOW else self._listers
+
+    def use_cache(self, cache: Cache | None) -> None:
+        """Go on with another cache, with none, or with the same one after its limits have changed."""
+        self.cache = cache
+        if self._sweep_timer is not None:
+            self._sweep_timer.cancel()
+            self._sweep_timer = None
+        if cache is not None:
+            self._see_to_sweeping()
+
+    @property
+    def under_way(self) -> int:
+        """Requests that wait for the disk."""
+        return sum(pool.under_way for pool in self._pools)
+
+    @property
+    def _pools(self) -> tuple[Pool[Any, bytes], ...]:
+        return self._writer, self._readers, self._listers
+
+    def __repr__(self) -> str:
+        pools = ", ".join(map(repr, self._pools))
+        return f"<Service {self.reads} reads and {self.writes} writes answered: {pools}>"
+
+    def close(self, timeout: float) -> bool:
+        """End the threads, waiting `timeout` seconds at most. False where one did not end."""
+        deadline = time.monotonic() + timeout
+        ended = [pool.close(max(0.0, deadline - time.monotonic())) for pool in self._pools]
+        return all(ended)
+
+    # -- In the workers --
+
+    def _read(self, reads: Iterator[_Read]) -> Iterator[tuple[_Read, bytes]]:
+        with self._store.reader() as reader:
+            for read in reads:
+                yield read, b"" if read.is_abandoned else _reply_to_read(reader, read.request)
+
+    def _commit(self, changes: Iterator[_Change | None]) -> list[tuple[_Change | None, bytes]]:
+        taken = list(changes)
+        asked = [change for change in taken if change is not None]
+        if len(asked) < len(taken):
+            self._checkpoint()
+        outcomes = self._store.commit([_write(change.request) for change in asked])
+        results: list[tuple[_Change | None, bytes]] = [
+            (change, _reply_to_change(change.request, outcome)) for change, outcome in zip(asked, outcomes, strict=True)
+        ]
+        return results + [(None, b"")] * (len(taken) - len(asked))
+
+    def _checkpoint(self) -> None:
+        # Nobody asked for it, so nobody is answered; least of all the writes that happen to share its batch.
+        try:
+            self._store.checkpoint()
+        except StoreError as error:
+            log.warning("the journal could not be emptied: %s", error)
+        except Exception:
+            log.exception("a checkpoint failed")
+
+    # -- Back in the loop --
+
+    def _after_reads(self, results: list[tuple[_Read, bytes]]) -> None:
+        if self._team is not None and self._team.has_news:
+            self._catch_up(self._team)
+        for read, reply in results:
+            self.reads += len(read.waiting)
+            if read.key and self._reads.get(read.key) is read:
+                del self._reads[read.key]
+                if self.cache is not None and reply.startswith(b"200"):
+                    self.cache.put(read.key, reply, read.begun_at)
+                    self._see_to_sweeping()
+            self._answer(read.waiting, reply)
+
+    def _after_commit(self, results: list[tuple[_Change | None, bytes]]) -> None:
+        changes = [(change, reply) for change, reply in results if change is not None]
+        for change, _ in changes:
+            # Even where it failed: then nobody knows what is in the file, and looking costs little.
+            self._forget(change.request.path)
+        self.writes += len(changes)
+        for change, reply in changes:
+            self._answer((change.done,), reply)
+        if changes:
+            self._last_write = self._loop.now
+            self._see_to_checkpoint()
+
+    def _answer(self, waiting: Iterable[Done], reply: bytes) -> None:
+        if reply.startswith(b"500"):
+            self._warn("answered %s", printable(reply.decode().rstrip()))
+        for done in waiting:
+            try:
+                done(reply)
+            except Exception:  # what goes wrong with one client must not cost the others of its batch their replies
+                log.exception("a reply could not be delivered")
+
+    def _forget(self, path: bytes) -> None:
+        """The file has changed: what is cached of it, or being read, is no longer true, here and in every process."""
+        key = _key(path)
+        self._reads.pop(key, None)
+        if self.cache is not None:
+            self.cache.drop(key)
+        if self._team is not None:
+            self._team.announce(key)
+
+    def _catch_up(self, team: Member) -> None:
+        """The same for what other processes have changed."""
+        changed = team.news()
+        self._reads = (
+            {} if changed is None else {key: read for key, read in self._reads.items() if hash(key) not in changed}
+        )
+        if self.cache is not None:
+            if changed is None:
+                self.cache.clear()
+            else:
+                self.cache.drop_hashed(changed)
+
+    # -- Background --
+
+    def _see_to_sweeping(self) -> None:
+        if self._sweep_timer is None:
+            self._sweep_timer = self._loop.call_later(SWEEP_SECONDS, self._sweep)
+
+    def _sweep(self) -> None:
+        assert self.cache is not None
+        earliest = self.cache.sweep(SWEEP_SLICE)
+        if earliest == math.inf:
+            self._sweep_timer = None
+        elif earliest <= self._loop.now:
+            self._sweep_timer = self._loop.call_later(0.0, self._sweep)  # the next slice, but the sockets first
+        else:
+            pause = max(SWEEP_SECONDS, earliest - self._loop.now)
+            self._sweep_timer = self._loop.call_later(pause, self._sweep)
+
+    def _see_to_checkpoint(self) -> None:
+        if not self._checkpoint_due:
+            self._checkpoint_due = True
+            self._loop.call_later(CHECKPOINT_SECONDS, self._maybe_checkpoint)
+
+    def _maybe_checkpoint(self) -> None:
+        quiet = self._loop.now - self._last_write
+        self._checkpoint_due = quiet < CHECKPOINT_SECONDS
+        if self._checkpoint_due:
+            self._loop.call_later(CHECKPOINT_SECONDS - quiet, self._maybe_checkpoint)
+        else:
+            self._writer.submit(_CHECKPOINT)
+
+
+def no_replies(_chunk: bytes, _now: float) -> None:
+    """The fast way where there is none."""
+
+
+def _key(path: bytes) -> bytes:
+    """The cache's key of a file: the request line that shows it, as a well-behaved client sends it."""
+    return b"SHOW %b\n" % path
+
+
+def _write(request: Request) -> Write:
+    return Write(_OPERATIONS[request.action], request.path, request.contents)
+
+
+def _reply_to_read(reader: Reader, request: Request) -> bytes:
+    try:
+        if request.action is _SHOW:
+            return b"200 %b OK\n%b\n" % (request.path, reader.show(request.path))
+        contents = b", ".join(reader.list(request.path))
+    except StoreError as error:
+        return _reply_to_error(request, error)
+    except Exception:
+        log.exception("a read failed")
+        return _internal(request)
+    return encode_response(Response(_OK, request.path, contents))
+
+
+def _reply_to_change(request: Request, error: StoreError | None) -> bytes:
+    if error is not None:
+        return _reply_to_error(request, error)
+    return encode_response(Response(_DONE[request.action], request.path, request.contents))
+
+
+def _reply_to_error(request: Request, error: StoreError) -> bytes:
+    path = request.path
+    if error.at_directory:
+        path = path[: path.rstrip(b"/").rfind(b"/") + 1]
+    return encode_response(Response(STATUS_BY_CODE[error.code], path, None, error.message))
+
+
+def _internal(request: Request) -> bytes:
+    return _reply_to_error(request, StoreFailed("internal error; the server's log has more"))

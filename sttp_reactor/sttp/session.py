@@ -1,0 +1,430 @@
+"""One connection's conversation (PROTOCOL.md section 2): lines in, requests started, replies out in order.
+
+A chunk of bytes goes one of two ways. The fast one: nothing is open on this connection, and every whole line that has
+come is a SHOW whose reply is cached; then the joined replies are written at once. The slow one, for all else: the
+parser makes messages, each request gets a slot, and slots are answered from the front as they fill. (A chunk that is
+one whole request line, come alone, is handed to the slow way's middle: there is nothing to buffer.)
+
+Requests of one connection take effect in their order. SHOWs may be under way together, and so may writes, which the
+store carries out in the order it gets them; but a read waits for the writes before it and a write for the reads. A
+LIST is under way alone: its reply may have megabytes, and a peer that reads nothing is to be owed one of them at most.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Final, NamedTuple
+
+from sttp_reactor.limits import (
+    IDLE_TIMEOUT,
+    LEAST_REQUESTS_PER_TURN,
+    MAX_LINE_BYTES,
+    REQUEST_TIMEOUT,
+    REQUESTS_IN_FLIGHT,
+    REQUESTS_OF_ALL_PER_TURN,
+    REQUESTS_PER_TURN,
+)
+from sttp_reactor.net.protocol import Transport
+from sttp_reactor.net.reactor import Reactor
+from sttp_reactor.net.timers import Timer
+from sttp_reactor.sttp.access import Policy, Rights
+from sttp_reactor.sttp.access_log import Access, AccessLog
+from sttp_reactor.sttp.service import Service, no_replies
+from sttp_reactor.wire.encoder import encode_response
+from sttp_reactor.wire.messages import NO_PATH, Action, Request, client_error
+from sttp_reactor.wire.parser import NEED_DATA, BadLine, RequestParser
+from sttp_reactor.wire.states import SessionState
+
+# A module's name is quicker than an enum's on CPython 3.11.
+_LIST: Final = Action.LIST
+_SERVING: Final = SessionState.SERVING
+
+# Where a connection that was busy a moment ago is closed at shutdown, its peer may still be sending: then closing
+# lingers. One that has been silent for this long is closed at once.
+_SILENT_SECONDS: Final = 1.0
+
+
+class SessionLimits(NamedTuple):
+    """Bytes and seconds; see PROTOCOL.md section 2 for what the times measure."""
+
+    max_line: int = MAX_LINE_BYTES
+    idle_timeout: float = IDLE_TIMEOUT
+    request_timeout: float = REQUEST_TIMEOUT
+
+
+class _Slot:
+    """The place of one reply in the order of its connection. `reply` is None until it is known, `request` where the
+    line was none."""
+
+    __slots__ = ("began", "reply", "request")
+
+    def __init__(self, request: Request | None, reply: bytes | None, began: float) -> None:
+        self.request = request
+        self.reply = reply
+        self.began = began
+
+
+class Session:
+    """A `net.protocol.Protocol` that speaks STTP."""
+
+    __slots__ = (
+        "_access_log",
+        "_advance_due",
+        "_ahead",
+        "_awaiting_room",
+        "_dry",
+        "_ended",
+        "_held",
+        "_input_ends",
+        "_last_reply",
+        "_limits",
+        "_line_began",
+        "_on_lost",
+        "_on_timeout",
+        "_open",
+        "_open_action",
+        "_parser",
+        "_policy",
+        "_quiet",
+        "_reactor",
+        "_replies_to",
+        "_rights",
+        "_service",
+        "_slots",
+        "_timer",
+        "_writing_paused",
+        "is_gone",
+        "transport",
+    )
+
+    transport: Transport
+    _timer: Timer
+
+    def __init__(
+        self,
+        reactor: Reactor,
+        service: Service,
+        limits: SessionLimits,
+        on_lost: Callable[[Session], None],
+        access_log: AccessLog | None = None,
+        on_timeout: Callable[[Session, str], None] | None = None,
+        policy: Policy | None = None,
+    ) -> None:
+        """`on_lost(session)` is called once, when the connection is gone; before that, where a time limit ends it,
+        `on_timeout(session, name)` with the limit's name, such as `idle_timeout`. `policy` is None where everybody may
+        do everything."""
+        self._reactor = reactor
+        self._service = service
+        self._policy = policy
+        self._rights: Rights | None = None  # None: this peer may do everything
+        self._use(limits, access_log)
+        self._on_lost = on_lost
+        self._on_timeout = on_timeout
+        self._parser = RequestParser(limits.max_line)
+        self._slots: list[_Slot] = []  # replies owed, in order
+        self._open = 0  # slots whose requests are with the service
+        self._open_action = _LIST  # of the last one that was started
+        self._held: Request | None = None  # parsed, but it must wait for those before it, or for room
+        self._quiet = False  # nothing is owed, held or half received: the fast way is open
+        self._dry = True  # the parser has given out everything it could
+        self._ended = False  # no further request will be started
+        self.is_gone = False
+        self._writing_paused = False
+        self._awaiting_room = False
+        self._advance_due = False
+        self._input_ends = False  # half-closed, or shutting down: what is buffered is all there will be
+        self._ahead: int | None = None  # at shutdown: bytes that had arrived by then and are still to be read
+        self._line_began: float | None = None  # when the unfinished line's first byte came
+        self._last_reply = reactor.now
+
+    # -- From the connection --
+
+    def connection_made(self, transport: Transport) -> None:
+        self.transport = transport
+        if self._policy is not None:
+            self.use_policy(self._policy)
+        self._timer = self._reactor.call_later(self._limits.idle_timeout, self._check_time)
+
+    def data_received(self, data: bytes) -> None:
+        if self._quiet:
+            replies = self._replies_to(data, self._reactor.now)
+            if replies is not None:
+                self.transport.write(replies)
+                return
+            request = self._parser.sole_request(data)
+            if request is not None:
+                self._ask(request)
+                return
+        if self._ahead is not None:
+            self._ahead -= len(data)
+        if self._is_idle():
+            data = self._answer_whole_lines(data)
+        self._parser.receive_data(data)
+        self._advance()
+
+    def eof_received(self) -> None:
+        self._parser.receive_eof()
+        self._input_ends = True
+        self._advance()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self.is_gone = True
+        # ETIMEDOUT is another matter: the peer's machine is gone. What the connection itself gives up has no number.
+        if isinstance(error, TimeoutError) and error.errno is None:
+            self._tell_timeout("write_timeout")
+        self._timer.cancel()
+        self._slots.clear()  # results that still come find a slot that nobody reads
+        self._on_lost(self)
+
+    def pause_writing(self) -> None:
+        self._writing_paused = True
+        self._quiet = False
+
+    def resume_writing(self) -> None:
+        self._writing_paused = False
+        self._last_reply = self._reactor.now  # until now it was being read
+        self._advance()
+
+    # -- From the server --
+
+    def reconfigure(self, limits: SessionLimits, access_log: AccessLog | None) -> None:
+        """Go on with these. The times hold at once, for what is under way too; `max_line` is the parser's, and holds
+        for the next connection: a line that was within the limit when it was sent is not refused for a later one."""
+        self._use(limits, access_log)
+        if not self.is_gone:
+            self._timer.cancel()
+            self._check_time()
+
+    def _use(self, limits: SessionLimits, access_log: AccessLog | None) -> None:
+        self._limits = limits
+        self._access_log = access_log
+        self._choose_way()
+
+    def use_policy(self, policy: Policy | None) -> None:
+        """Go by these rules: for every request from now on, and for those that have come but are not begun."""
+        self._policy = policy
+        transport = self.transport
+        self._rights = None if policy is None else policy.rights_of(transport.peer, transport.peer_names)
+        self._choose_way()
+
+    def _choose_way(self) -> None:
+        # The fast way knows no single requests: an access log rules it out, and so do rules about what to read.
+        reads_everything = self._rights is None or self._rights.reads_everything
+        is_fast = reads_everything and self._access_log is None
+        self._replies_to = self._service.fast_way() if is_fast else no_replies
+
+    def drain(self) -> None:
+        """Answer every whole request that has arrived by now, in the kernel's buffer too, then close."""
+        self._input_ends = True
+        self._ahead = self.transport.bytes_unread()
+        silent = self._reactor.now - self.transport.last_received > _SILENT_SECONDS
+        if self._quiet and silent and not self._ahead and not self.transport.bytes_unsent():
+            self.transport.abort()  # nothing to lose, nothing to wait for
+        else:
+            self._advance()
+
+    # -- Requests --
+
+    def _answer_whole_lines(self, data: bytes) -> bytes:
+        """Take the fast way with all of `data` but an unfinished line at its end, and with what is buffered of one at
+        its beginning: a client that pipelines without end never sends a chunk of whole lines. Gives what is left."""
+        end = data.rfind(b"\n") + 1
+        if not end or (self._quiet and end == len(data)):
+            return data  # a piece of a line; or it has been tried
+        begun = self._parser.take_unfinished_line()
+        if begun:
+            data = begun + data
+            end += len(begun)
+        replies = self._replies_to(data[:end], self._reactor.now)
+        if replies is None:
+            return data
+        self._line_began = None
+        self.transport.write(replies)
+        return data[end:]
+
+    def _ask(self, request: Request) -> None:
+        """Start the one request of a connection that owes nothing: what `_advance` would come to, in half the time."""
+        self._quiet = False
+        if not self._start(request):
+            self._held = request
+            self._advance()
+        elif not self._open:
+            self._settle(fresh_line=False)
+
+    def _advance(self) -> None:
+        """Start what can be started, answer what can be answered, and settle how to go on."""
+        self._dry = False
+        self._quiet = False
+        taken = 0
+        most = max(LEAST_REQUESTS_PER_TURN, min(REQUESTS_PER_TURN, REQUESTS_OF_ALL_PER_TURN // self._reactor.busy))
+        while not (self._ended or self.is_gone or self._writing_paused):
+            if self._open and len(self._slots) >= REQUESTS_IN_FLIGHT:
+                break
+            if taken == most:
+                self._advance_at_turn_end(next_turn=True)  # no event will come for what is already buffered
+                break
+            message = self._held or self._parser.next_message()
+            if isinstance(message, Request):
+                if not self._start(message):
+                    self._held = message
+                    break
+                self._held = None
+            elif isinstance(message, BadLine):
+                self._slots.append(_Slot(None, encode_response(message.response), self._reactor.now))
+            elif message is NEED_DATA and (self._ahead is None or self._has_more_ahead(self._ahead)):
+                self._dry = True
+                break
+            else:
+                self._ended = True
+            taken += 1
+            if self._parser.state is _SERVING and not self._input_ends and not self._parser.buffered:
+                self._dry = True  # what `next_message` would say, for less
+                break
+        if not self.is_gone:
+            self._settle(fresh_line=taken > 0)
+
+    def _has_more_ahead(self, ahead: int) -> bool:
+        # Of what is encrypted, fewer bytes come out than had arrived: the last is known by there being no more.
+        return ahead > 0 and self.transport.bytes_unread() > 0
+
+    def _start(self, request: Request) -> bool:
+        """Give the request a slot and see to its reply. False if it has to wait."""
+        is_write = request.action.is_write
+        if self._rights is not None:
+            refusal = self._rights.refusal(request.path, is_write)
+            if refusal is not None:
+                reply = encode_response(client_error(request.path, refusal))
+                self._slots.append(_Slot(request, reply, self._reactor.now))
+                return True
+        action, other = request.action, self._open_action
+        if self._open and (is_write is not other.is_write or action is _LIST or other is _LIST):
+            return False
+        slot = _Slot(request, self._service.cached(request), self._reactor.now)
+        if slot.reply is None:
+            if not self._service.start(request, partial(self._answered, slot), self):
+                self._await_room(request)
+                return False
+            self._open += 1
+            self._open_action = action
+        self._slots.append(slot)
+        return True
+
+    def _await_room(self, request: Request) -> None:
+        if not self._awaiting_room:
+            self._awaiting_room = True
+            self._service.when_room(request, self._room_made)
+
+    def _room_made(self) -> None:
+        self._awaiting_room = False
+        self._advance()
+
+    def _answered(self, slot: _Slot, reply: bytes) -> None:
+        slot.reply = reply
+        self._open -= 1
+        if self.is_gone:
+            return
+        if slot is self._slots[0]:
+            self._flush()
+        if not self._dry:
+            self._advance_at_turn_end()  # others of this batch first: then there is one advance for all of them
+        else:
+            self._quiet = self._line_began is None and self._is_idle()
+
+    def _advance_at_turn_end(self, *, next_turn: bool = False) -> None:
+        if not self._advance_due:
+            self._advance_due = True
+            (self._reactor.call_soon if next_turn else self._reactor.call_at_turn_end)(self._advance_now)
+
+    def _advance_now(self) -> None:
+        self._advance_due = False
+        self._advance()
+
+    def _settle(self, *, fresh_line: bool) -> None:
+        if self._slots:
+            self._flush()
+        if self._ended and not self._slots:
+            self.transport.close()
+            return
+        if not self._dry:
+            self.transport.pause_reading()
+            self._line_began = None
+            return
+        self.transport.resume_reading()
+        if not self._parser.buffered:
+            self._line_began = None
+        elif fresh_line or self._line_began is None:
+            self._line_began = self._reactor.now
+            self._check_no_later_than(self._line_began + self._limits.request_timeout)
+        self._quiet = self._line_began is None and self._is_idle()
+
+    def _is_idle(self) -> bool:
+        """Nothing is owed or under way, and nothing is buffered but perhaps an unfinished line."""
+        return (
+            self._dry
+            and not self._slots
+            and not self._writing_paused
+            and not self._input_ends
+            and self._parser.state is _SERVING
+        )
+
+    def _flush(self) -> None:
+        """Send the replies at the front of the queue that are known."""
+        slots = self._slots
+        if len(slots) == 1 and (only := slots[0].reply) is not None and self._access_log is None:
+            slots.clear()  # what the rest comes to, for the connection that asks one thing at a time
+            self._last_reply = self._reactor.now
+            self.transport.write(only)
+            return
+        known = 0
+        for slot in slots:
+            if slot.reply is None:
+                break
+            known += 1
+            if self._access_log is not None:
+                self._access_log.record(_access(self.transport.peer, slot, slot.reply, self._reactor.clock()))
+        if known:
+            self._last_reply = self._reactor.now
+            self.transport.write(b"".join([slot.reply or b"" for slot in slots[:known]]))
+            del slots[:known]
+
+    # -- Time --
+
+    def _check_no_later_than(self, deadline: float) -> None:
+        if self._timer.deadline > deadline:
+            self._timer.cancel()
+            self._timer = self._reactor.call_at(deadline, self._check_time)
+
+    def _check_time(self) -> None:
+        now = self._reactor.now
+        if self._line_began is not None:
+            deadline = self._line_began + self._limits.request_timeout
+        elif self._slots or not self._dry or self._writing_paused:
+            deadline = now + self._limits.idle_timeout  # its peer waits for us, or is busy with what we have sent
+        else:
+            deadline = max(self.transport.last_received, self._last_reply) + self._limits.idle_timeout
+        if now < deadline:
+            self._timer = self._reactor.call_at(deadline, self._check_time)
+            return
+        if self._line_began is not None:
+            seconds = f"{self._limits.request_timeout:g}"
+            reply = client_error(NO_PATH, f"the request line did not end within {seconds} s")
+            self._slots.append(_Slot(None, encode_response(reply), now))  # behind what is still open
+            self._tell_timeout("request_timeout")
+        else:
+            self._tell_timeout("idle_timeout")
+        self._ended = True
+        self._advance()
+
+    def _tell_timeout(self, name: str) -> None:
+        if self._on_timeout is not None:
+            self._on_timeout(self, name)
+
+    def __repr__(self) -> str:
+        return f"<Session {self.transport.peer}: {len(self._slots)} replies owed, {self._open} requests open>"
+
+
+def _access(peer: str, slot: _Slot, reply: bytes, now: float) -> Access:
+    action, path = (b"-", reply.split(b" ", 2)[1]) if slot.request is None else slot.request[:2]
+    word = action.value if isinstance(action, Action) else action
+    return Access(peer, word, path, int(reply[:3]), len(reply), now - slot.began)
