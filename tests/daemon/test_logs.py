@@ -71,7 +71,7 @@ def test_printable(text: str, expected: str) -> None:
 
 def test_a_line_of_text(monkeypatch: pytest.MonkeyPatch) -> None:
     line = logs.TextFormatter().format(record("ready", created=1_000.1239))
-    assert re.fullmatch(r"1970-01-0[12]T\d\d:\d\d:40\.123 info sttp_reactor\.server: ready", line)
+    assert re.fullmatch(r"1970-01-0[12]T\d\d:\d\d:40\.123 info sttp_reactor\.sttp\.server: ready", line)
 
 
 @pytest.mark.parametrize(("fraction", "milliseconds"), [(0.0, "000"), (0.0009, "000"), (0.5, "500"), (0.9999, "999")])
