@@ -23,6 +23,7 @@ from sttp_reactor.limits import (
     COMMIT_WRITES,
     DISK_THREADS,
     LIST_THREADS,
+    MAX_PATH_SEGMENTS,
     SWEEP_SECONDS,
     SWEEP_SLICE,
 )
@@ -344,13 +345,19 @@ def _reply_to_read(reader: Reader, request: Request) -> bytes:
     try:
         if request.action is _SHOW:
             return b"200 %b OK\n%b\n" % (request.path, reader.show(request.path))
-        contents = b", ".join(reader.list(request.path))
+        contents = b", ".join(_nameable(request.path, reader.list(request.path)))
     except StoreError as error:
         return _reply_to_error(request, error)
     except Exception:
         log.exception("a read failed")
         return _internal(request)
     return encode_response(Response(_OK, request.path, contents))
+
+
+def _nameable(directory: bytes, names: list[bytes]) -> list[bytes]:
+    """Without those that no request could name, because their paths would be too deep (PROTOCOL.md section 3). Other
+    programs may have put them there."""
+    return names if directory.rstrip(b"/").count(b"/") < MAX_PATH_SEGMENTS else []
 
 
 def _reply_to_change(request: Request, error: StoreError | None) -> bytes:

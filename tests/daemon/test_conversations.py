@@ -151,7 +151,7 @@ def test_an_over_long_line_gets_its_300_though_the_client_still_sends(wire: Wire
 
 
 def test_the_longest_line_and_one_byte_more(server: Sttpd) -> None:
-    directory = (b"/" + b"d" * 99) * 81 + b"/" + b"d" * 53 + b"/"
+    directory = (b"/" + b"d" * 129) * 62 + b"/" + b"d" * 93 + b"/"
     line = b"SHOW " + directory + b"n" * 31
     assert len(line + b"\n") == 8192
     with server.connect() as wire:

@@ -16,6 +16,8 @@ from scripted import PATIENCE_SECONDS, Bench, Gate, ScriptedStore, request
 
 from sttp_reactor.errors import CannotCreatePath, FileMissing, PathMissing, Refused, StoreFailed
 from sttp_reactor.limits import CHECKPOINT_SECONDS, QUEUED_JOBS, SWEEP_SECONDS, SWEEP_SLICE
+from sttp_reactor.store.base import Operation, Write
+from sttp_reactor.store.memory import MemoryStore
 
 SHOW = b"SHOW /a"
 OLD = b"200 /a OK\nold\n"
@@ -702,3 +704,14 @@ def test_closing_gives_up_on_a_disk_that_does_not_answer(bench: Bench, point: st
     gate.wait_until_reached()
     assert not bench.service.close(0)
     gate.open()
+
+
+def test_a_list_at_the_greatest_depth_names_nothing() -> None:
+    """PROTOCOL.md section 3: an entry that no request could name is left out. Another program may have put it there."""
+    deepest = b"/d" * 64
+    store = MemoryStore()
+    store.commit([Write(Operation.CREATE, b"/d" * 63 + b"/f", b""), Write(Operation.CREATE, deepest + b"/f", b"")])
+    with Bench(served=store) as bench:
+        assert bench.ask(b"LIST " + b"/d" * 63 + b"/") == b"200 %b/ OK\nd/, f\n" % (b"/d" * 63)
+        assert bench.ask(b"LIST " + deepest) == b"200 %b OK\n\n" % deepest
+        assert bench.ask(b"LIST " + deepest + b"/") == b"200 %b/ OK\n\n" % deepest

@@ -33,7 +33,14 @@ STAGES = [
     ("action", "unknown action"),
     *(
         ("path", mark)
-        for mark in ["begin with /", "empty segment", ". or .. segment", "server's own", "names a directory"]
+        for mark in [
+            "begin with /",
+            "empty segment",
+            ". or .. segment",
+            "too deep",
+            "server's own",
+            "names a directory",
+        ]
     ),
     *(("contents", mark) for mark in ["takes nothing", "contents are missing", "contents are too long"]),
 ]

@@ -105,7 +105,7 @@ def test_encoding(request_: Request, line: bytes) -> None:
         (Request(CREATE, b"/a", b"\x00"), "control"),
         (Request(CREATE, b"/a", b"\xff"), "UTF-8"),
         (Request(CREATE, b"/a", b"x" * 161), "too long"),
-        (Request(SHOW, b"/a" * 4100), "at most 8192 bytes"),
+        (Request(SHOW, b"/" + b"a" * 8200 + b"/a"), "at most 8192 bytes"),
     ],
 )
 def test_what_cannot_be_sent_is_refused(request_: Request, reason: str) -> None:
@@ -114,13 +114,22 @@ def test_what_cannot_be_sent_is_refused(request_: Request, reason: str) -> None:
 
 
 def test_a_line_of_8192_bytes_is_the_longest() -> None:
-    path = b"/" + b"/".join([b"d" * 29] * 273)  # 8190 bytes with every slash
     room = 8192 - len(b"SHOW \n")
-    line = encode_request(Request(SHOW, path[: room - 1] + b"x"))
+    path = b"/d" * 62 + b"/" + b"d" * (room - 62 * 2 - 1 - len(b"/x")) + b"/x"
+    line = encode_request(Request(SHOW, path))
     assert len(line) == 8192
     assert len(messages_of([line])[0]) == 1
     with pytest.raises(LocalError, match="at most 8192"):
-        encode_request(Request(SHOW, path[:room] + b"x"))
+        encode_request(Request(SHOW, path + b"x"))
+
+
+def test_a_path_of_64_segments_is_the_deepest() -> None:
+    line = encode_request(Request(SHOW, b"/d" * 64))
+    assert messages_of([line])[0] == [Request(SHOW, b"/d" * 64)]
+    assert encode_request(Request(LIST, b"/d" * 64 + b"/"))
+    for action, path in ((SHOW, b"/d" * 65), (LIST, b"/d" * 65), (LIST, b"/d" * 65 + b"/")):
+        with pytest.raises(LocalError, match="at most 64 segments"):
+            encode_request(Request(action, path))
 
 
 def test_a_request_shows_what_it_is() -> None:

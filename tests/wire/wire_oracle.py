@@ -88,6 +88,8 @@ def is_path(path: str) -> bool:
         segments.pop()  # one trailing slash
     if path == "/":
         return True
+    if len(segments) > 64:
+        return False
     return not any(segment in ("", ".", "..") for segment in segments) and not segments[0].startswith(".sttp")
 
 

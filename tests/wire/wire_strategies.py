@@ -73,7 +73,10 @@ _SEGMENTS = st.one_of(
 _PATHS = st.builds(
     lambda lead, segments, trail: lead + b"/".join(segments) + trail,
     st.sampled_from([b"/", b"/", b"/", b"", b"//"]),
-    st.lists(_SEGMENTS, max_size=3),
+    st.one_of(
+        st.lists(_SEGMENTS, max_size=3),
+        st.integers(60, 70).flatmap(lambda depth: st.lists(st.just(b"d"), min_size=depth, max_size=depth)),
+    ),
     st.sampled_from([b"", b"", b"", b"/", b"//"]),
 )
 _TEXTS = st.one_of(
