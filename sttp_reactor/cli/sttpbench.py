@@ -52,8 +52,8 @@ Load:
   -P, --pipeline=N      Requests in flight on each connection. [default: 1]
   -j, --processes=N     Processes of sttpbench that share the connections. [default: 1]
   -d, --duration=TIME   How long to measure, such as 10s or 2m; 10s unless -n is given.
-  -n, --requests=N      How many requests to measure, such as 20k.
-  -w, --warm-up=TIME    Load before measuring. [default: 1s]
+  -n, --requests=N      How many requests to measure, such as 20k: exactly so many, after the warm-up.
+  -w, --warm-up=TIME    Load before measuring, of which every reply is awaited first; 0 for none. [default: 1s]
   -r, --rate=N          Requests a second of all connections together, due on a fixed schedule; latency counts from
                         when a request was due. Without it each connection asks again once it is answered.
   --timeout=TIME        How long a reply may take before its connection is given up. [default: 10s]

@@ -20,7 +20,8 @@ _PATIENCE_NS = 2_000_000_000  # for the answers to what was sent before `stop`
 
 
 class Engine:
-    """Runs until the pacer is finished and all is answered, or `stop()`, or every connection is lost."""
+    """Runs until the pacer is finished and all is answered, or `stop()`, or every connection is lost. A `poller` that
+    is handed in is left open and empty, so that another engine can use it for the same connections."""
 
     def __init__(
         self,
@@ -38,6 +39,7 @@ class Engine:
         self._timeout = int(timeout * 1e9)
         self._receive = min(max(pipeline * _RECEIVE_PER_REQUEST, _RECEIVE_LEAST), _RECEIVE_MOST)
         self._poller = poller or make_poller()
+        self._owns_poller = poller is None
         self._alarms: list[tuple[int, Callable[[int], None]]] = []
         self._watched: dict[int, Callable[[], None]] = {}
         self._stops = 0
@@ -74,9 +76,16 @@ class Engine:
             while self._links and not self._is_done():
                 self._turn()
         finally:
-            self._poller.close()
+            self._leave_poller()
             for link in self._links.values():
                 self.unanswered.extend(link.pending)
+
+    def _leave_poller(self) -> None:
+        if self._owns_poller:
+            self._poller.close()
+            return
+        for fd in [*self._links, *self._watched]:
+            self._poller.unregister(fd)
 
     def _is_done(self) -> bool:
         if self._stops:

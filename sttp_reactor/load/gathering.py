@@ -78,11 +78,11 @@ class Gathering:
 
     @property
     def seconds(self) -> float:
-        """Since the end of the warm-up; below 0 before it."""
+        """Since the measurement began; 0 or less before."""
         return (time.monotonic_ns() - self._begun) / 1e9 if self._begun else 0.0
 
     def begin(self, moment: int) -> None:
-        """`moment`: the end of the warm-up, in monotonic ns."""
+        """`moment`: when the measurement begins, in monotonic ns."""
         self._started = datetime.now().astimezone().isoformat(timespec="seconds")
         self._begun = self._next_sample = moment
 

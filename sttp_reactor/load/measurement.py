@@ -1,4 +1,4 @@
-"""The moments of one process's measurement, as alarms of its engine: end of the warm-up, ticks, the end."""
+"""One process's measurement: its count of requests, and its moments (ticks, the end) as alarms of its engine."""
 
 from __future__ import annotations
 
@@ -26,7 +26,12 @@ def make_pacer(plan: Plan, process: int, recorder: Recorder) -> ClosedPacer | Sc
 
 
 class Measurement:
-    """Sets its alarms when made; `start` is when the engine will run, in monotonic ns. `finish` once it has."""
+    """Limits the pacer and sets the engine's alarms when it is made, right before the engine runs; `finish` is called
+    when the engine has run. `lost` counts connections that were lost before, in the warm-up.
+
+    Nothing may be in flight on the connections: replies to requests of the warm-up would be counted, and `-n` would not
+    be exact.
+    """
 
     def __init__(
         self,
@@ -36,7 +41,7 @@ class Measurement:
         pacer: Pacer,
         recorder: Recorder,
         mistakes: Mistakes,
-        start: int,
+        lost: int,
         say: Callable[[Message], None],
     ) -> None:
         self._plan = plan
@@ -46,24 +51,16 @@ class Measurement:
         self._recorder = recorder
         self._mistakes = mistakes
         self._say = say
-        self._has_begun = False
-        self._begun = self._since = start + int(plan.warmup * 1e9)
+        self._lost = lost
         self._ended = self._gave_up = 0
+        self._begun = self._since = time.monotonic_ns()
         self._cpu = time.process_time()
-        engine.at(self._begun, self._begin)
-
-    def _begin(self, now: int) -> None:
-        plan = self._plan
-        self._has_begun = True
-        self._begun = self._since = now
-        self._cpu = time.process_time()
-        self._recorder.take()
         if plan.requests is not None:
             share, more = divmod(plan.requests, plan.processes)
-            self._pacer.limit(share + (self._process < more))
+            pacer.limit(share + (process < more))
         if plan.seconds is not None:
-            self._engine.at(now + int(plan.seconds * 1e9), self._end)
-        self._set_tick(now)
+            engine.at(self._begun + int(plan.seconds * 1e9), self._end)
+        self._set_tick(self._begun)
 
     def _set_tick(self, now: int) -> None:
         """At the next multiple of the interval: ticks that drifted would not add up with those of other processes."""
@@ -97,10 +94,9 @@ class Measurement:
         """Reports the rest, and that it is over."""
         cpu = time.process_time() - self._cpu
         last = max(self._engine.last_reply, self._ended, self._since)
-        if self._has_begun:
-            if isinstance(self._pacer, SchedulePacer):
-                self._pacer.give_up(self._gave_up or time.monotonic_ns())
-            self._report(last)
+        if isinstance(self._pacer, SchedulePacer):
+            self._pacer.give_up(self._gave_up or time.monotonic_ns())
+        self._report(last)
         mistakes = self._mistakes
         seconds = max(last - self._begun, 0) / 1e9
-        self._say(Done(cpu, seconds, mistakes.count, mistakes.samples, self._engine.lost))
+        self._say(Done(cpu, seconds, mistakes.count, mistakes.samples, self._lost + self._engine.lost))

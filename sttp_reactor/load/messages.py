@@ -18,13 +18,13 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """Connected, keys made; waits for the start."""
+    """The process waits for a start: of the warm-up, if there is one, and of the measurement."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """What was measured between `since` and `until`, in seconds after the warm-up. The tallies are `latency.Tally`s;
-    `wrong` is the count since the process began."""
+    """What was measured between `since` and `until`, in seconds since the measurement began. The tallies are
+    `latency.Tally`s; `wrong` is the count since the process began."""
 
     process: int
     since: float
@@ -37,7 +37,7 @@ class Tick:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """The load is over. `cpu` and `seconds` are this process's own since the warm-up; `lost` are connections."""
+    """The load is over. `cpu` and `seconds` are this process's own, without the warm-up; `lost` are connections."""
 
     cpu: float
     seconds: float

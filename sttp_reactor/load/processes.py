@@ -41,6 +41,7 @@ class Load:
         self._interruptions = 0
         self._failures: list[Failed] = []
         self._ready = 0
+        self._is_warm = not plan.warmup
         self._done = {"preparing": 0, "cleaning": 0}
         self._channels: list[Connection] = []
         self._cleaned: set[Connection] = set()
@@ -103,10 +104,8 @@ class Load:
         elif isinstance(message, Ready):
             self._ready += 1
             if self._ready == plan.processes:
-                start = time.monotonic_ns() + _START_DELAY_NS
-                self.gathering.begin(start + int(plan.warmup * 1e9))
-                self._view.stage("warming up" if plan.warmup else "measuring", 0, 0)
-                self._tell_all(str(start))
+                self._ready = 0
+                self._start_all()
         elif isinstance(message, Tick):
             self.gathering.add(message)
             self._view.tick(self.gathering)
@@ -120,6 +119,15 @@ class Load:
         elif isinstance(message, Cleaned):
             self.left += message.left
             self.problem = self.problem or message.problem
+
+    def _start_all(self) -> None:
+        """Tells every process when to start: the warm-up first, if there is one, and then the measurement."""
+        start = time.monotonic_ns() + _START_DELAY_NS
+        if self._is_warm:
+            self.gathering.begin(start)
+        self._view.stage("measuring" if self._is_warm else "warming up", 0, 0)
+        self._is_warm = True
+        self._tell_all(str(start))
 
     def _on_end(self, channel: Connection) -> None:
         """A process has ended, or been ended by somebody."""

@@ -1,4 +1,4 @@
-"""One process of the load: connect, make the keys, wait for the start, measure, delete the keys."""
+"""One process of the load: connect, make the keys, warm up, measure, delete the keys."""
 
 from __future__ import annotations
 
@@ -13,12 +13,14 @@ from sttp_reactor.client.exchange import Socket
 from sttp_reactor.load.connect import allow_files, open_connections
 from sttp_reactor.load.engine import Engine
 from sttp_reactor.load.errands import ErrandSource
+from sttp_reactor.load.exact import Source
 from sttp_reactor.load.faults import LoadError, Mistakes, Unreachable
 from sttp_reactor.load.keyspace import ERRAND_CONNECTIONS, Keyspace
 from sttp_reactor.load.latency import Recorder
 from sttp_reactor.load.link import Link
 from sttp_reactor.load.measurement import Measurement, make_pacer
 from sttp_reactor.load.messages import CLEAN, STOP, Cleaned, Failed, Message, Progress, Ready
+from sttp_reactor.load.pacing import Pacer
 from sttp_reactor.load.plan import Plan
 from sttp_reactor.load.poller import make_poller, sharpen_timers
 
@@ -135,22 +137,49 @@ class Worker:
         plan, recorder, mistakes = self._plan, Recorder(), Mistakes()
         links = [Link(number, sock) for number, sock in enumerate(self._sockets)]
         source = self._keyspace.source(links, mistakes)
-        pacer = make_pacer(plan, self._process, recorder)
-        engine = Engine(links, source, pacer, pipeline=plan.pipeline, timeout=plan.timeout, poller=self._poller)
         # Nothing in the loop makes cycles, and a collection would be a pause of everything in flight.
         gc.collect()
         gc.disable()
-        self._line.say(Ready())
-        start = self._line.await_start()
-        self._line.stops(engine)
-        time.sleep(max(start - time.monotonic_ns(), 0) / 1e9)
-        measurement = Measurement(plan, self._process, engine, pacer, recorder, mistakes, start, self._line.say)
-        self._are_clean = False
-        engine.run()
+        lost = self._warm_up(links, source) if plan.warmup else 0
+        pacer = make_pacer(plan, self._process, recorder)
+        engine = self._make_engine(links, source, pacer)
+        self._await_start()
+        measurement = Measurement(plan, self._process, engine, pacer, recorder, mistakes, lost, self._line.say)
+        self._run(engine)
         gc.enable()
         measurement.finish()
-        self._are_clean = not engine.lost and not engine.unanswered
         self._line.await_clean()
+
+    def _warm_up(self, links: list[Link], source: Source) -> int:
+        """The same load, unmeasured, until all of it is answered; how many connections were lost. Raises Stopped."""
+        pacer = make_pacer(self._plan, self._process, Recorder())
+        engine = self._make_engine(links, source, pacer)
+
+        def end(_: int) -> None:
+            pacer.finished = True
+
+        self._await_start()
+        engine.at(time.monotonic_ns() + int(self._plan.warmup * 1e9), end)
+        self._run(engine)
+        if self._line.is_stopped:
+            raise Stopped
+        return engine.lost
+
+    def _make_engine(self, links: list[Link], source: Source, pacer: Pacer) -> Engine:
+        plan = self._plan
+        return Engine(links, source, pacer, pipeline=plan.pipeline, timeout=plan.timeout, poller=self._poller)
+
+    def _await_start(self) -> None:
+        """Returns at the moment that the parent has told to all processes. Raises Stopped."""
+        self._line.say(Ready())
+        start = self._line.await_start()
+        time.sleep(max(start - time.monotonic_ns(), 0) / 1e9)
+
+    def _run(self, engine: Engine) -> None:
+        self._line.stops(engine)
+        were_clean, self._are_clean = self._are_clean, False
+        engine.run()
+        self._are_clean = were_clean and not engine.lost and not engine.unanswered
 
     def _clean(self) -> Cleaned:
         """On fresh connections where answers may still be under way on the old ones. Stopped by force only."""

@@ -73,10 +73,37 @@ def test_runs_verify_and_clean_up(server: FakeServer, words: list[str], capsys: 
     assert printed.err == ""
 
 
-def test_a_number_of_requests(server: FakeServer, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("words", "count"),
+    [
+        (["-n", "200", "-w", "20ms"], 200),
+        (["-n", "10", "-c", "50", "-w", "20ms"], 10),
+        (["-n", "10", "-c", "50"], 10),
+        (["-n", "33", "-P", "16", "-w", "20ms"], 33),
+        (["-n", "7", "-j", "3", "-w", "20ms"], 7),
+        (["-n", "2", "-j", "3"], 2),
+        (["-n", "60", "-r", "1k", "-w", "20ms"], 60),
+        (["-n", "60", "-r", "1k", "-j", "2", "--mix=show=1,update=1", "-w", "20ms"], 60),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else str(value),
+)
+def test_a_number_of_requests_is_exact(words: list[str], count: int, server: FakeServer, tmp_path: Path) -> None:
     with server:
-        assert _bench(server, "-d", "10s", "-n", "200", "-w", "20ms", "-o", str(tmp_path / "a.json")) == 0
-    assert 200 <= json.loads((tmp_path / "a.json").read_text())["summary"]["requests"] <= 204
+        assert _bench(server, "-d", "10s", *words, "-o", str(tmp_path / "a.json")) == 0
+    assert json.loads((tmp_path / "a.json").read_text())["summary"]["requests"] == count
+
+
+def test_without_a_warm_up_the_server_is_asked_no_more_than_the_number_of_requests(tmp_path: Path) -> None:
+    files = Files()
+    shows: list[bytes] = []
+
+    def answer(line: bytes) -> bytes | None:
+        shows.extend([line] * line.startswith(b"SHOW"))
+        return files.answer(line)
+
+    with FakeServer(answer) as server:
+        assert _bench(server, "-d", "10s", "-n", "10", "-P", "3", "-w", "0") == 0
+    assert len(shows) == 10
 
 
 def test_progress_goes_to_standard_error(server: FakeServer, capsys: pytest.CaptureFixture[str]) -> None:
@@ -121,6 +148,23 @@ def test_a_server_that_closes_in_the_middle(capsys: pytest.CaptureFixture[str]) 
     printed = capsys.readouterr()
     assert "100 requests in" in printed.out
     assert "4 connections lost" in printed.out
+    assert "the server closed connection" in printed.err
+
+
+def test_a_server_that_closes_in_the_warm_up(capsys: pytest.CaptureFixture[str]) -> None:
+    files, shows = Files(), iter(range(100))
+
+    def answer(line: bytes) -> bytes | None:
+        # The last of the range is reached once: one connection is closed, and the others go on.
+        if line.startswith(b"SHOW") and next(shows, -1) == 99:
+            return None
+        return files.answer(line)
+
+    with FakeServer(answer) as server:
+        assert _bench(server, "-w", "0.1s", "-d", "0.1s") == 1
+        assert files.texts == {}, "deleted over fresh connections"
+    printed = capsys.readouterr()
+    assert "1 connection lost" in printed.out
     assert "the server closed connection" in printed.err
 
 
