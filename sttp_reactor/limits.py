@@ -40,6 +40,9 @@ ACCEPT_PAUSE_SECONDS: Final = 1.0
 
 # A limit that is hit all the time is logged this often.
 LOG_AGAIN_SECONDS: Final = 60.0
+# Causes of one kind that are told apart in such a minute. More than a few things seldom break at once; a client that
+# makes up directories must not make up lines.
+LOG_AGAIN_CAUSES: Final = 16
 
 # -- The reactor --
 

@@ -10,7 +10,6 @@ import socket
 import stat
 import struct
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 from sttp_reactor.errors import StartError
@@ -20,7 +19,7 @@ from sttp_reactor.net.connection import Connection
 from sttp_reactor.net.crowd import Crowd
 from sttp_reactor.net.protocol import Protocol
 from sttp_reactor.net.reactor import READ, Reactor
-from sttp_reactor.net.throttle import Throttle
+from sttp_reactor.net.throttle import Throttle, unthrottled
 from sttp_reactor.net.timers import Timer
 
 log = logging.getLogger(__name__)
@@ -46,7 +45,7 @@ class Listener:
         self._sock = sock
         self._factory = factory
         self.write_timeout = write_timeout
-        self._warn = log.warning if throttle is None else partial(throttle.warn, "accept")
+        self._warn = unthrottled(log) if throttle is None else throttle.warn
         self._crowd = crowd
         self._refuse = refuse
         self._pause: Timer | None = None
@@ -106,7 +105,9 @@ class Listener:
         """Whatever it is (no more descriptors or memory, as a rule), trying again at once would spin: the connection
         stays in the backlog, so the listener stays readable."""
         self.pauses += 1
-        self._warn("%s: cannot accept: %s; trying again in %g s", self.address, error.strerror, ACCEPT_PAUSE_SECONDS)
+        message = "%s: cannot accept: %s; trying again in %g s"
+        cause = (self.address, error.errno)
+        self._warn("accept", message, self.address, error.strerror, ACCEPT_PAUSE_SECONDS, cause=cause)
         self._reactor.unregister(self._sock)
         self._pause = self._reactor.call_later(ACCEPT_PAUSE_SECONDS, self._resume_accepting)
 

@@ -1,18 +1,23 @@
-"""Limits that are hit: each is counted always, and logged once a minute at the most, with its count.
+"""What happens again and again: it is counted always, and logged once a minute at the most, with its count.
 
 A server that is too full, or whose peers are too slow, must not fill its disk with saying so. What happens for the
-first time is logged at once; what of the same kind follows is summed up when the minute is over, and then the next
-minute begins; a minute in which nothing happened ends the matter.
+first time is logged at once; what of the same kind and cause follows is summed up when the minute is over, and then the
+next minute begins; a minute in which nothing happened ends the matter.
+
+A kind is what is counted, such as "a 500 was answered". Causes are what must not hide each other in the log: a disk
+that is full and a directory that may not be read are both a 500, and an operator has to learn of either. There may be
+many causes, and a client may have had a hand in them (a directory's name), so only the first few of each kind have a
+line of their own; the others share one.
 """
 
 from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Callable, Hashable
+from typing import Final, Protocol
 
-from sttp_reactor.limits import LOG_AGAIN_SECONDS
+from sttp_reactor.limits import LOG_AGAIN_CAUSES, LOG_AGAIN_SECONDS
 
 
 class _Timer(Protocol):
@@ -21,6 +26,16 @@ class _Timer(Protocol):
 
 class _Loop(Protocol):
     def call_later(self, delay: float, callback: Callable[[], None]) -> _Timer: ...
+
+
+class Warn(Protocol):
+    """`Throttle.warn`, or what stands in for it."""
+
+    def __call__(self, kind: str, message: str, *arguments: object, cause: Hashable = "") -> None: ...
+
+
+# The cause of what has no line of its own, because its kind has too many causes already; equal to nobody else's.
+_OTHERS: Final = object()
 
 
 class _Untold:
@@ -45,38 +60,57 @@ class Throttle:
         self._loop = loop
         self._log = log
         self._seconds = seconds
-        self._untold: dict[str, _Untold] = {}
+        self._untold: dict[tuple[str, Hashable], _Untold] = {}
+        self._causes: Counter[str] = Counter()  # how many entries of `_untold` each kind has
 
     def count(self, kind: str) -> None:
         """It has happened, and is not worth a line."""
         self.totals[kind] += 1
 
-    def warn(self, kind: str, message: str, *arguments: object) -> None:
-        """Count it, and log it as a warning; `message` and `arguments` are those of `logging`."""
+    def warn(self, kind: str, message: str, *arguments: object, cause: Hashable = "") -> None:
+        """Count it, and log it as a warning; `message` and `arguments` are those of `logging`.
+
+        What differs in its `cause` has lines of its own, for as many causes as LOG_AGAIN_CAUSES.
+        """
         self.totals[kind] += 1
-        untold = self._untold.get(kind)
+        key = (kind, cause)
+        if key not in self._untold and self._causes[kind] >= LOG_AGAIN_CAUSES:
+            key = (kind, _OTHERS)
+        untold = self._untold.get(key)
         if untold is None:
             self._log.warning(message, *arguments)
-            self._begin_minute(kind)
+            self._begin_minute(key)
         else:
             untold.times += 1
             untold.message = message % arguments if arguments else message
 
     def close(self) -> None:
         """Log what has been counted and not told: this minute will not be over. It may be used again."""
-        for kind, untold in list(self._untold.items()):
+        for key, untold in list(self._untold.items()):
             untold.timer.cancel()
-            self._tell(kind)
+            self._tell(key)
 
-    def _begin_minute(self, kind: str) -> None:
-        self._untold[kind] = _Untold(self._loop.call_later(self._seconds, lambda: self._end_minute(kind)))
+    def _begin_minute(self, key: tuple[str, Hashable]) -> None:
+        self._untold[key] = _Untold(self._loop.call_later(self._seconds, lambda: self._end_minute(key)))
+        self._causes[key[0]] += 1
 
-    def _end_minute(self, kind: str) -> None:
-        if self._tell(kind):
-            self._begin_minute(kind)
+    def _end_minute(self, key: tuple[str, Hashable]) -> None:
+        if self._tell(key):
+            self._begin_minute(key)
 
-    def _tell(self, kind: str) -> bool:
-        untold = self._untold.pop(kind)
+    def _tell(self, key: tuple[str, Hashable]) -> bool:
+        untold = self._untold.pop(key)
+        self._causes[key[0]] -= 1
         if untold.times:
-            self._log.warning("%s (%d more times within %g s)", untold.message, untold.times, self._seconds)
+            what = "more like it, of several causes," if key[1] is _OTHERS else "more times"
+            self._log.warning("%s (%d %s within %g s)", untold.message, untold.times, what, self._seconds)
         return untold.times > 0
+
+
+def unthrottled(log: logging.Logger) -> Warn:
+    """For who has no throttle: each is logged."""
+
+    def warn(kind: str, message: str, *arguments: object, cause: Hashable = "") -> None:
+        log.warning(message, *arguments)
+
+    return warn

@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from sttp_reactor.config import Settings
-from sttp_reactor.net.crowd import Crowd
+from sttp_reactor.net.crowd import Crowd, address_of
 from sttp_reactor.net.endpoints import Endpoint, Sockets, bind_all, bind_here, names_of, remove_files
 from sttp_reactor.net.listener import Listener
 from sttp_reactor.net.protocol import Protocol, Transport
@@ -244,7 +244,8 @@ class Server:
 
     def _refuse_crowd(self, peer: str, *, speaks_tls: bool) -> Protocol:
         name, most = "max_connections_per_address", self._crowd.limit
-        self.events.warn(name, "limits.%s (%d) is reached by %s; refusing its connections", name, most, peer)
+        message = "limits.%s (%d) is reached by %s; refusing its connections"
+        self.events.warn(name, message, name, most, peer, cause=address_of(peer))
         # In the place of a handshake the line would only puzzle; and a handshake is what a crowd must not get.
         return _Refusal(self.reactor, self._refusals, b"" if speaks_tls else _CROWDED)
 

@@ -27,7 +27,7 @@ from sttp_reactor.limits import (
     SWEEP_SECONDS,
     SWEEP_SLICE,
 )
-from sttp_reactor.net.throttle import Throttle
+from sttp_reactor.net.throttle import Throttle, unthrottled
 from sttp_reactor.printable import printable
 from sttp_reactor.store.base import Operation, Reader, Store, Write
 from sttp_reactor.sttp.cache import Cache
@@ -115,7 +115,7 @@ class Service:
         self._store = store
         self.cache = cache
         self._team = team
-        self._warn = log.warning if throttle is None else partial(throttle.warn, "server_error")
+        self._warn = unthrottled(log) if throttle is None else throttle.warn
         self._reads: dict[bytes, _Read] = {}
         self._readers = self._make_readers("sttp-read", disk_threads)
         # A LIST may take a thousand times as long as a SHOW, so SHOWs do not queue behind LISTs.
@@ -269,12 +269,18 @@ class Service:
 
     def _answer(self, waiting: Iterable[Done], reply: bytes) -> None:
         if reply.startswith(b"500"):
-            self._warn("answered %s", printable(reply.decode().rstrip()))
+            self._warn_of(reply)
         for done in waiting:
             try:
                 done(reply)
             except Exception:  # what goes wrong with one client must not cost the others of its batch their replies
                 log.exception("a reply could not be delivered")
+
+    def _warn_of(self, reply: bytes) -> None:
+        """Of a 500. What is wrong and in which directory tells its causes apart; the file hardly ever matters."""
+        path, _, message = reply[4:].partition(b" ")
+        cause = (path[: path.rstrip(b"/").rfind(b"/") + 1], message)
+        self._warn("server_error", "answered %s", printable(reply.decode().rstrip()), cause=cause)
 
     def _forget(self, path: bytes) -> None:
         """The file has changed: what is cached of it, or being read, is no longer true, here and in every process."""

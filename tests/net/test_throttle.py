@@ -73,6 +73,38 @@ def test_kinds_do_not_hide_each_other(throttle: Throttle, caplog: pytest.LogCapt
     assert caplog.messages == ["too full", "too slow"]
 
 
+def test_causes_of_one_kind_do_not_hide_each_other(
+    throttle: Throttle, clock: Clockwork, caplog: pytest.LogCaptureFixture
+) -> None:
+    for cause in ("full", "denied", "full", "denied", "full"):
+        throttle.warn("500", "the disk: %s", cause, cause=("/", cause))
+    assert caplog.messages == ["the disk: full", "the disk: denied"]
+    assert throttle.totals == {"500": 5}
+    clock.pass_time(60)
+    assert caplog.messages[2:] == [
+        "the disk: full (2 more times within 60 s)",
+        "the disk: denied (1 more times within 60 s)",
+    ]
+
+
+def test_a_client_that_makes_up_causes_makes_up_few_lines(
+    throttle: Throttle, clock: Clockwork, caplog: pytest.LogCaptureFixture
+) -> None:
+    for number in range(1000):
+        throttle.warn("500", "no room in %d", number, cause=number)
+    throttle.warn("other", "something else")
+    assert caplog.messages[:-1] == [f"no room in {number}" for number in range(17)]
+    assert caplog.messages[-1] == "something else", "another kind has lines of its own"
+    before = len(caplog.messages)
+    clock.pass_time(60)
+    assert caplog.messages[before:] == ["no room in 999 (983 more like it, of several causes, within 60 s)"]
+    for _ in range(2):
+        clock.pass_time(60)
+    throttle.warn("500", "no room in %d", 999, cause=999)
+    assert caplog.messages[before + 1 :] == ["no room in 999"], "after a quiet minute it is as at the beginning"
+    assert throttle.totals == {"500": 1001, "other": 1}
+
+
 def test_counting_alone_logs_nothing(throttle: Throttle, clock: Clockwork, caplog: pytest.LogCaptureFixture) -> None:
     for _ in range(5):
         throttle.count("idle")

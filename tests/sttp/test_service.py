@@ -10,12 +10,14 @@ import logging
 import re
 from collections.abc import Callable, Iterator
 from typing import Any
+from unittest import mock
 
 import pytest
 from scripted import PATIENCE_SECONDS, Bench, Gate, ScriptedStore, request
 
 from sttp_reactor.errors import CannotCreatePath, FileMissing, PathMissing, Refused, StoreFailed
 from sttp_reactor.limits import CHECKPOINT_SECONDS, QUEUED_JOBS, SWEEP_SECONDS, SWEEP_SLICE
+from sttp_reactor.net.throttle import Throttle
 from sttp_reactor.store.base import Operation, Write
 from sttp_reactor.store.memory import MemoryStore
 
@@ -542,6 +544,29 @@ def test_what_is_answered_500_is_logged_with_its_reason(bench: Bench, caplog: py
         r'answered 500 /\u202e SERVER ERROR "the disk is full"',
         'answered 500 /a SERVER ERROR "internal error; the server\'s log has more"',
     ]
+
+
+def test_one_kind_of_500_does_not_hide_another(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    """Each cause, in each directory, has a line; the same again, of whatever file, is only counted."""
+    throttle = Throttle(bench.reactor, logging.getLogger("sttp_reactor.test"))
+    with mock.patch.object(bench.service, "_warn", throttle.warn):
+        bench.store.show_errors[b"/a"] = StoreFailed("input/output error")
+        bench.store.show_errors[b"/b"] = StoreFailed("permission denied")
+        bench.store.show_errors[b"/c"] = StoreFailed("input/output error")
+        bench.store.show_errors[b"/d/a"] = StoreFailed("input/output error")
+        for path in (b"/a", b"/b", b"/a", b"/c", b"/d/a", b"/b"):
+            bench.ask(b"SHOW " + path)
+    assert caplog.messages == [
+        'answered 500 /a SERVER ERROR "input/output error"',
+        'answered 500 /b SERVER ERROR "permission denied"',
+        'answered 500 /d/a SERVER ERROR "input/output error"',
+    ]
+    throttle.close()
+    assert caplog.messages[3:] == [
+        'answered 500 /c SERVER ERROR "input/output error" (2 more times within 60 s)',
+        'answered 500 /b SERVER ERROR "permission denied" (1 more times within 60 s)',
+    ]
+    assert throttle.totals == {"server_error": 6}
 
 
 @pytest.mark.parametrize("lines", [[SHOW, SHOW, b"SHOW /b"], [b"UPDATE /a 1", b"UPDATE /a 2", b"CREATE /c 3"]])
