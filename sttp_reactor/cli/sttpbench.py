@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from sttp_reactor.cli.arguments import COMMAND_LINE_EXIT, parse, print_out, refuse
+from sttp_reactor.cli.arguments import COMMAND_LINE_EXIT, parse, refuse
 from sttp_reactor.cli.sttpbench_compare import check_writable, compare
+from sttp_reactor.cli.sttpbench_output import complain, say
 from sttp_reactor.cli.sttpbench_signals import on_interrupt
 from sttp_reactor.cli.sttpbench_stress import stress
 from sttp_reactor.cli.sttpbench_tls import with_trust
@@ -31,12 +32,12 @@ from sttp_reactor.load.plan import (
     parse_seed,
     parse_sizes,
 )
+from sttp_reactor.load.printing import tell
 from sttp_reactor.load.processes import Load, View
 from sttp_reactor.load.procfs import check_pid
 from sttp_reactor.load.result import Result
 from sttp_reactor.load.summary import summarise
 from sttp_reactor.load.target import Target, parse_target
-from sttp_reactor.printable import printable
 
 DOC = """Load an STTP server, verify every reply, and measure.
 
@@ -155,12 +156,12 @@ def _run(plan: Plan, checks: list[Check], pid: int | None, options: dict[str, An
         view.close()
     result = load.gathering.result(interrupted=load.is_interrupted)
     code = _write_files(result, options)
-    print_out(summarise(result), command=_COMMAND)
+    say(summarise(result), _COMMAND)
     for sample in result.samples:
-        print(f"wrong: {sample}", file=sys.stderr)
+        tell(f"wrong: {sample}", sys.stderr)
     if load.left:
         reason = f" ({load.problem})" if load.problem else ""
-        print(f"{_COMMAND}: {load.left:,} keys below {plan.target.directory} were not deleted{reason}", file=sys.stderr)
+        complain(f"{load.left:,} keys below {plan.target.directory} were not deleted{reason}", _COMMAND)
     failed = [check for check in checks if not _report_check(check, result)]
     if result.interrupted:
         return 130
@@ -169,9 +170,7 @@ def _run(plan: Plan, checks: list[Check], pid: int | None, options: dict[str, An
 
 def _report_check(check: Check, result: Result) -> bool:
     passes = check.passes(result)
-    print_out(
-        f"check {check.text}: {'passed' if passes else 'FAILED'}, {check.show(check.value(result))}", command=_COMMAND
-    )
+    say(f"check {check.text}: {'passed' if passes else 'FAILED'}, {check.show(check.value(result))}", _COMMAND)
     return passes
 
 
@@ -191,7 +190,7 @@ def _write_files(result: Result, options: dict[str, Any]) -> int:
 
 
 def _complain(error: LoadError, code: int) -> int:
-    print(f"{_COMMAND}: {printable(str(error))}", file=sys.stderr)
+    complain(str(error), _COMMAND)
     return code
 
 

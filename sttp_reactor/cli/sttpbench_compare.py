@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from sttp_reactor.cli.arguments import parse, print_out, refuse
+from sttp_reactor.cli.arguments import parse, refuse
+from sttp_reactor.cli.sttpbench_output import complain, say
 from sttp_reactor.load.faults import LoadError
 from sttp_reactor.load.page import render
 from sttp_reactor.load.result import Result, from_json
 from sttp_reactor.load.summary import compare as summarise
-from sttp_reactor.printable import printable
 
 DOC = """Set two runs that sttpbench -o has written side by side.
 
@@ -34,12 +33,12 @@ def compare(argv: Sequence[str]) -> int:
         refuse(_COMMAND, str(error))
     try:
         runs = [read_run(options[name]) for name in ("A", "B")]
-        print_out(summarise(*runs), command=_COMMAND)
+        say(summarise(*runs), _COMMAND)
         if options["--report"]:
             stems = [Path(options[name]).stem for name in ("A", "B")]
             _write(options["--report"], render(runs, stems if stems[0] != stems[1] else ["A", "B"]))
     except LoadError as error:
-        print(f"{_COMMAND}: {printable(str(error))}", file=sys.stderr)
+        complain(str(error), _COMMAND)
         return 1
     return 0
 

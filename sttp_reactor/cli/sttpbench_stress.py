@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import TextIO
 
-from sttp_reactor.cli.arguments import parse, print_out, refuse
+from sttp_reactor.cli.arguments import parse, refuse
+from sttp_reactor.cli.sttpbench_output import complain, say
 from sttp_reactor.cli.sttpbench_signals import on_interrupt
 from sttp_reactor.client import Endpoint, parse_host, parse_port
 from sttp_reactor.errors import LocalError
 from sttp_reactor.load.faults import LoadError, Unreachable
 from sttp_reactor.load.plan import MAX_CONNECTIONS, MAX_KEYS, parse_count
+from sttp_reactor.load.printing import tell
 from sttp_reactor.load.stress import Stress
 from sttp_reactor.load.target import Target
 
@@ -43,12 +44,12 @@ def stress(argv: Sequence[str]) -> int:
             run.run()
     except LoadError as error:
         _clear_progress()
-        print(f"{_COMMAND}: {error}", file=sys.stderr)
+        complain(str(error), _COMMAND)
         code = 7 if isinstance(error, Unreachable) else 1
     _clear_progress()
     _print_table(run)
     if run.left_over:
-        print(f"{_COMMAND}: {run.left_over} snippets could not be deleted: /snippets/", file=sys.stderr)
+        complain(f"{run.left_over} snippets could not be deleted: /snippets/", _COMMAND)
     if run.is_interrupted:
         return 130
     return code or int(any(phase.mistakes.count for phase in run.phases))
@@ -68,14 +69,18 @@ def _make(argv: Sequence[str]) -> Stress:
     return Stress(target, connections, int(pause) / 1000, count, _show_progress)
 
 
-def _show_progress(phase: str, done: int, total: int, seconds: float, out: TextIO = sys.stderr) -> None:
-    if out.isatty():
-        print(f"\r{phase:8} {done:>9,} of {total:,}  {done / seconds:>9,.0f}/s\033[K", end="", file=out, flush=True)
+def _show_progress(phase: str, done: int, total: int, seconds: float) -> None:
+    _redraw(f"{phase:8} {done:>9,} of {total:,}  {done / seconds:>9,.0f}/s")
 
 
-def _clear_progress(out: TextIO = sys.stderr) -> None:
-    if out.isatty():
-        print("\r\033[K", end="", file=out, flush=True)
+def _clear_progress() -> None:
+    _redraw("")
+
+
+def _redraw(line: str) -> None:
+    """Puts `line` in the place of the one before, on a terminal; a log would be full of them."""
+    if sys.stderr is not None and sys.stderr.isatty():
+        tell(f"\r{line}\033[K", sys.stderr, end="")
 
 
 def _print_table(run: Stress) -> None:
@@ -85,9 +90,9 @@ def _print_table(run: Stress) -> None:
         figures = " ".join(f"{each:8.2f}" for each in phase.milliseconds())
         rows.append(f"{phase.name:8} {phase.requests:9,} {phase.mistakes.count:6,} {phase.rate:9,.0f} {figures}")
     if run.phases:
-        print_out("\n".join(rows), command=_COMMAND)
+        say("\n".join(rows), _COMMAND)
     for phase in run.phases:
         for sample in phase.mistakes.samples:
-            print(f"{phase.name}: {sample}", file=sys.stderr)
+            tell(f"{phase.name}: {sample}", sys.stderr)
         if phase.mistakes.count > len(phase.mistakes.samples):
-            print(f"{phase.name}: {phase.mistakes.count:,} wrong in all", file=sys.stderr)
+            tell(f"{phase.name}: {phase.mistakes.count:,} wrong in all", sys.stderr)

@@ -9,6 +9,7 @@ from typing import Any, TextIO
 
 from sttp_reactor.load.gathering import Gathering, describe
 from sttp_reactor.load.plan import Plan
+from sttp_reactor.load.printing import can_show, tell
 from sttp_reactor.load.result import Point
 from sttp_reactor.load.summary import title, workload
 from sttp_reactor.load.wording import duration, memory, seconds
@@ -32,7 +33,7 @@ class Silence:
 class Lines:
     """At most one line a second on `out`."""
 
-    def __init__(self, out: TextIO) -> None:
+    def __init__(self, out: TextIO | None) -> None:
         self._out = out
         self._next = 0.0
         self._stage = ""
@@ -41,14 +42,14 @@ class Lines:
         """A stage before or after the measurement; `total` is 0 where nothing is counted."""
         if name != self._stage or (total and self._is_time()):
             self._stage = name
-            self._print(name + (f": {done:,} of {total:,} keys" if total else ""))
+            tell(name + (f": {done:,} of {total:,} keys" if total else ""), self._out)
 
     def tick(self, gathering: Gathering) -> None:
         point = gathering.latest()
         if point and self._is_time():
             wrong = f"  {gathering.wrong:,} WRONG" if gathering.wrong else ""
             latency = f"p50 {duration(point.p50):>8}  p99 {duration(point.p99):>8}"
-            self._print(f"{seconds(point.until):>8}  {point.rate:>9,.0f}/s  {latency}{wrong}")
+            tell(f"{seconds(point.until):>8}  {point.rate:>9,.0f}/s  {latency}{wrong}", self._out)
 
     def close(self) -> None:
         """Nothing to put away."""
@@ -59,9 +60,6 @@ class Lines:
             return False
         self._next = now + _LINE_EVERY
         return True
-
-    def _print(self, line: str) -> None:
-        print(line, file=self._out, flush=True)
 
 
 class Panel:
@@ -118,9 +116,10 @@ class Panel:
         self._live.update(_rich("panel").Panel(content, title=title(settings), box=box, expand=False), refresh=True)
 
 
-def make_view(plan: Plan, out: TextIO, err: TextIO) -> Lines | Panel:
-    """A panel where both streams are a terminal and rich is installed; lines on `err` otherwise."""
-    if out.isatty() and err.isatty():
+def make_view(plan: Plan, out: TextIO | None, err: TextIO | None) -> Lines | Panel:
+    """A panel where both streams are a terminal, which can show it, and rich is installed; lines on `err` otherwise. A
+    stream that was closed before the start is None."""
+    if out is not None and err is not None and out.isatty() and err.isatty() and can_show(_BARS, err):
         try:
             return Panel(plan)
         except ImportError:
