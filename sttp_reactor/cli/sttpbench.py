@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 from sttp_reactor.cli.arguments import COMMAND_LINE_EXIT, parse, refuse
-from sttp_reactor.cli.sttpbench_compare import check_writable, compare
-from sttp_reactor.cli.sttpbench_output import complain, say
+from sttp_reactor.cli.sttpbench_compare import compare
+from sttp_reactor.cli.sttpbench_output import check_files, complain, say, takes_standard_output, write_file
 from sttp_reactor.cli.sttpbench_signals import on_interrupt
 from sttp_reactor.cli.sttpbench_stress import stress
 from sttp_reactor.cli.sttpbench_tls import with_trust
-from sttp_reactor.load.checks import Check, parse_check
+from sttp_reactor.load.checks import CHECK_FAILED_EXIT, Check, parse_check
 from sttp_reactor.load.draws import parse_distribution
 from sttp_reactor.load.faults import LoadError, MissingExtra, Unreachable
 from sttp_reactor.load.hdr import is_installed, percentile_file
@@ -79,7 +78,8 @@ Results:
   --server-pid=PID      Also measure CPU time and memory of this process and its children.
   --check=EXPR          Exit with 99 unless it holds, as in 'p99<5ms', 'update.p99.9<=20ms', 'rate>10k', 'cpu<10us',
                         'rss<50MB'. May be given several times.
-  -o, --output=FILE     Write the run as JSON, which compare reads.
+  -o, --output=FILE     Write the run as JSON, which compare reads. For this and the next two FILE may be -: standard
+                        output, and what is otherwise printed there goes to standard error.
   --hgrm=FILE           Write the latencies' percentiles as HdrHistogram does.
   --report=FILE         Write an HTML page with plots.
   -q, --quiet           No progress while it runs.
@@ -91,7 +91,7 @@ themselves with -h.
 Exit: 0 done, 1 wrong replies, 2 wrong command line, 7 cannot connect, 99 a check failed, 130 interrupted.
 """
 _COMMAND = "sttpbench"
-_CHECK_FAILED = 99
+_FILES = ("--output", "--hgrm", "--report")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -110,8 +110,7 @@ def _bench(options: dict[str, Any]) -> int:
         pid = check_pid(options["--server-pid"]) if options["--server-pid"] else None
         if pid is None and any(check.needs_server for check in checks):
             raise LoadError("--check: cpu and rss are the server's, which needs --server-pid")
-        for option in ("--output", "--hgrm", "--report"):
-            check_writable(option, options[option])
+        check_files(options, _FILES)
     except LoadError as error:
         refuse(_COMMAND, str(error))
     if options["--hgrm"] and not is_installed():
@@ -155,22 +154,27 @@ def _run(plan: Plan, checks: list[Check], pid: int | None, options: dict[str, An
     finally:
         view.close()
     result = load.gathering.result(interrupted=load.is_interrupted)
-    code = _write_files(result, options)
-    say(summarise(result), _COMMAND)
+    aside = takes_standard_output(options, _FILES)
+    say(summarise(result), _COMMAND, aside=aside)
     for sample in result.samples:
         tell(f"wrong: {sample}", sys.stderr)
     if load.left:
         reason = f" ({load.problem})" if load.problem else ""
         complain(f"{load.left:,} keys below {plan.target.directory} were not deleted{reason}", _COMMAND)
-    failed = [check for check in checks if not _report_check(check, result)]
+    code = _write_files(result, options)
+    failed = [check for check in checks if not _report_check(check, result, aside=aside)]
     if result.interrupted:
         return 130
-    return 1 if result.wrong or result.lost else code or (_CHECK_FAILED if failed else 0)
+    return 1 if result.wrong or result.lost else code or (CHECK_FAILED_EXIT if failed else 0)
 
 
-def _report_check(check: Check, result: Result) -> bool:
+def _report_check(check: Check, result: Result, *, aside: bool) -> bool:
     passes = check.passes(result)
-    say(f"check {check.text}: {'passed' if passes else 'FAILED'}, {check.show(check.value(result))}", _COMMAND)
+    say(
+        f"check {check.text}: {'passed' if passes else 'FAILED'}, {check.show(check.value(result))}",
+        _COMMAND,
+        aside=aside,
+    )
     return passes
 
 
@@ -180,12 +184,12 @@ def _write_files(result: Result, options: dict[str, Any]) -> int:
         "--hgrm": lambda: percentile_file(result.counts()),
         "--report": lambda: render([result]),
     }
-    for option, make in makers.items():
-        if options[option]:
-            try:
-                Path(options[option]).write_text(make(), encoding="utf-8")
-            except OSError as error:
-                return _complain(LoadError(f"{option}: cannot write {options[option]}: {error.strerror}"), 1)
+    try:
+        for option, make in makers.items():
+            if options[option]:
+                write_file(option, options[option], make(), _COMMAND)
+    except LoadError as error:
+        return _complain(error, 1)
     return 0
 
 

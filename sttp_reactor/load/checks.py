@@ -13,6 +13,8 @@ from sttp_reactor.load.latency import mean
 from sttp_reactor.load.plan import ACTIONS
 from sttp_reactor.load.result import Result
 
+CHECK_FAILED_EXIT = 99  # as k6 exits where a threshold is crossed; no other cause gives it
+
 _FORM = re.compile(r"\s*(?:([a-z]+)\.)?([a-z]+[0-9.]*)\s*(<=|>=|<|>)\s*(\d+(?:\.\d+)?)\s*([a-zA-Zµ%/]*)\s*", re.ASCII)
 _COMPARE: dict[str, Callable[[float, float], bool]] = {
     "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge,
@@ -88,7 +90,7 @@ def parse_check(text: str) -> Check:
     if scope and (kind != "time" or metric == "cpu" or scope not in ("response", "service", *map(str.lower, ACTIONS))):
         raise LoadError(f"--check: '{scope}.{metric}' is no figure, {_HINT}")
     if unit not in _UNITS[kind]:
-        allowed = " or ".join(each for each in _UNITS[kind] if each) or "no unit"
+        allowed = " or ".join(each for each in _UNITS[kind] if each and each.isascii()) or "no unit"
         raise LoadError(f"--check: {metric} is given in {allowed}, got '{text}'")
     return Check(text, scope, metric, comparison, float(number) * _UNITS[kind][unit])
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from html import escape
 
+from sttp_reactor.load.comparing import differences, figures_of_both
 from sttp_reactor.load.hdr import percentiles
 from sttp_reactor.load.latency import Counts
 from sttp_reactor.load.page_plots import COLOURS, draw_all
 from sttp_reactor.load.page_style import STYLE
 from sttp_reactor.load.result import PERCENTS, Result, is_telling
-from sttp_reactor.load.summary import differences, figures_of_both, title, verdict, workload
+from sttp_reactor.load.summary import title, verdict, workload
 from sttp_reactor.load.wording import NONE, duration, memory, seconds
 
 
@@ -124,12 +125,10 @@ def _show_setting(value: object) -> str:
 
 
 def _comparison(runs: Sequence[Result], names: Sequence[str]) -> Iterator[str]:
-    rows = []
-    for name, (a, b), show in figures_of_both(*runs):
-        cells = [show(value) if value is not None else NONE for value in (a, b)]
-        rows.append([name, *cells, f"{b / a:.2f}" if a and b is not None else NONE])
+    first, second = runs
+    rows = [[figure.name, *figure.shown()] for figure in figures_of_both(first, second)]
     yield from _table("Side by side", ["", *names, "ratio"], rows)
-    different = differences(*runs)
+    different = differences(first, second)
     if different:
         rows = [[name, _show_setting(a), _show_setting(b)] for name, (a, b) in different.items()]
         yield from _table("Settings that differ", ["setting", *names], rows)

@@ -1,21 +1,18 @@
-"""A run in plain text, and two runs beside each other."""
+"""A run in plain text."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 from sttp_reactor.load.hdr import percentiles
 from sttp_reactor.load.latency import Counts
 from sttp_reactor.load.result import PERCENTS, Result, is_telling
 from sttp_reactor.load.wording import NONE, duration, memory, plural, seconds
 
-Show = Callable[[float], str]
-
 _COLUMNS = (
     *((f"p{percent:g}", percent) for percent in PERCENTS[:-1]),
     ("max", PERCENTS[-1]),
 )
-_COMPARED = ("p50", "p90", "p99", "p99.9", "max")
 
 
 def summarise(result: Result) -> str:
@@ -97,44 +94,3 @@ def _costs(result: Result) -> Iterator[str]:
             f"sttpbench  {duration(own.cpu / result.requests * 1e6)} CPU a request, "
             f"{own.cpu / result.seconds:.0%} of a core{lag}"
         )
-
-
-def compare(first: Result, second: Result) -> str:
-    """A table of both with the ratio second / first, and the settings that differ."""
-    rows = [f"{'':22}{'A':>12}{'B':>12}{'B / A':>9}"]
-    for name, (a, b), show in figures_of_both(first, second):
-        cells = [show(value) if value is not None else NONE for value in (a, b)]
-        ratio = f"{b / a:.2f}" if a and b is not None else NONE
-        rows.append(f"{name:22}{cells[0]:>12}{cells[1]:>12}{ratio:>9}")
-    different = differences(first, second)
-    if different:
-        rows += ["", "These settings differ, which may be all that the figures show:"]
-        rows += [f"  {name}: {a} / {b}" for name, (a, b) in different.items()]
-    return "\n".join(rows)
-
-
-def figures_of_both(first: Result, second: Result) -> Iterator[tuple[str, list[float | None], Show]]:
-    both = (first, second)
-    yield "requests a second", [run.rate for run in both], lambda value: f"{value:,.0f}"
-    for name in _COMPARED:
-        yield f"response {name}", [_percentile(run.counts(), name) for run in both], duration
-    if first.service or second.service:
-        for name in _COMPARED:
-            yield f"service {name}", [_percentile(run.counts(service=True), name) for run in both], duration
-    if first.server or second.server:
-        yield "server CPU a request", [run.cpu_per_request() for run in both], duration
-        yield "server memory", [float(run.server.rss) if run.server else None for run in both], memory
-    own = [run.generator.cpu / run.requests * 1e6 if run.requests else None for run in both]
-    yield "sttpbench CPU", own, duration
-    yield "wrong replies", [float(run.wrong) for run in both], lambda value: f"{value:,.0f}"
-
-
-def _percentile(counts: Counts, name: str) -> float | None:
-    return float(percentiles(counts, (dict(_COLUMNS)[name],))[0]) if counts else None
-
-
-def differences(first: Result, second: Result) -> dict[str, tuple[object, object]]:
-    """The settings and machines that are not the same, apart from the address."""
-    ours, theirs = ({**run.settings, **run.machine} for run in (first, second))
-    names = [name for name in ours if name != "target" and ours[name] != theirs.get(name)]
-    return {name: (ours[name], theirs.get(name)) for name in names}

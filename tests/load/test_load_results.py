@@ -3,12 +3,14 @@ from __future__ import annotations
 import json
 import xml.etree.ElementTree
 from html.parser import HTMLParser
+from typing import Any
 
 import pytest
 from runs import make_run
 
 from sttp_reactor.load import plot
 from sttp_reactor.load.checks import parse_check
+from sttp_reactor.load.comparing import compare, exceeded, parse_tolerance
 from sttp_reactor.load.faults import LoadError
 from sttp_reactor.load.gathering import Gathering
 from sttp_reactor.load.latency import percentiles
@@ -17,7 +19,7 @@ from sttp_reactor.load.outcomes import OUTCOME_BITS, SHOW_200, UNSENT, WRONG
 from sttp_reactor.load.page import render
 from sttp_reactor.load.plan import Plan
 from sttp_reactor.load.result import Generator, Server, from_json
-from sttp_reactor.load.summary import compare, summarise
+from sttp_reactor.load.summary import summarise
 from sttp_reactor.load.verdict import remarks
 from sttp_reactor.load.wording import NONE, duration, plural, tick
 
@@ -173,6 +175,36 @@ def test_two_runs_side_by_side() -> None:
     assert lines[1].split() == ["requests", "a", "second", "1,000", "2,000", "2.00"]
     assert lines[-1].strip() == "pipeline: 1 / 16"
     assert any(line.split() == ["server", "memory", "20.0", "MB", NONE, NONE] for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("second", "worse"),
+    [
+        ({}, []),
+        ({"seconds": 2.1}, []),
+        ({"seconds": 2.5}, ["requests a second"]),
+        ({"response": {SHOW_200: {1: 1900, 1200: 100}}}, ["response p99"]),
+        ({"response": {SHOW_200: {1: 1999, 900_000: 1}}}, []),
+        ({"response": {SHOW_200: {1: 40, 1200: 10}}, "seconds": 0.05}, ["response p90", "server CPU a request"]),
+        ({"service": {SHOW_200: {5: 2000}}}, []),
+        ({"server": Server(pid=1, processes=1, cpu=2.0, busiest=0.8, rss=30_000_000)},
+            ["server CPU a request", "server memory"]),
+        ({"server": None}, []),
+        ({"wrong": 1}, ["wrong replies"]),
+        ({"response": {}, "series": []}, ["requests a second"]),
+    ],
+)  # fmt: skip
+def test_what_a_tolerance_of_a_tenth_catches(second: dict[str, Any], worse: list[str]) -> None:
+    sentences = exceeded(make_run(), make_run(**second), 0.1)
+    assert [sentence.split(": ")[1].split(",")[0] for sentence in sentences] == worse
+    assert exceeded(make_run(**second), make_run(**second), 0.0) == []
+
+
+def test_tolerances() -> None:
+    assert [parse_tolerance(text) for text in ("10%", "7.5", "0")] == [0.1, 0.075, 0.0]
+    for text in ("", "-1", "ten", "10 %", "inf", "10%%"):
+        with pytest.raises(LoadError, match="--tolerance: expected a percentage"):
+            parse_tolerance(text)
 
 
 class Page(HTMLParser):

@@ -212,8 +212,17 @@ def test_files_and_comparing_them(server: FakeServer, tmp_path: Path, capsys: py
             assert page.read_text().startswith("<!DOCTYPE html>")
     capsys.readouterr()
     both = tmp_path / "both.html"
-    assert main(["compare", str(tmp_path / "a.json"), str(tmp_path / "b.json"), f"--report={both}"]) == 0
+    runs = [str(tmp_path / "a.json"), str(tmp_path / "b.json")]
+    assert main(["compare", *runs, f"--report={both}"]) == 1
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert "(rate: 500.0 / 200.0); --force compares" in printed.err
+    assert main(["compare", *runs, f"--report={both}", "--force"]) == 0
     assert "rate: 500.0 / 200.0" in capsys.readouterr().out
+    assert main(["compare", *runs, "--force", "--tolerance=5%"]) == 99
+    assert "worse by more than 5%: requests a second, " in capsys.readouterr().out
+    assert main(["compare", runs[0], runs[0], "--tolerance=0"]) == 0
+    assert "no figure of B is worse by more than 0%" in capsys.readouterr().out
     assert both.read_text().count("<svg") == 3
     assert main(["compare", str(tmp_path / "a.json"), str(page)]) == 1
     assert main(["compare", str(tmp_path / "none"), str(page)]) == 1
@@ -244,7 +253,8 @@ def test_the_extra_is_named_where_it_is_missing(
         ["--check=cpu<1us"], ["--server-pid=0"], ["--server-pid=99999999"], ["-o", "/nowhere/x"],
         ["--report=/"], ["http://h:80/"], ["a", "b"], ["--nonsense"], ["stress", "-p", "0"],
         ["stress", "-i", "-1"], ["stress", "-c", "x"], ["stress", "x"], ["compare", "x"],
-        ["compare", "x", "y", "--report=/nowhere/z"], ["--timeout=0"], ["-w", "x"],
+        ["compare", "x", "y", "--report=/nowhere/z"], ["compare", "x", "y", "--tolerance=much"],
+        ["--timeout=0"], ["-w", "x"],
     ],
     ids=" ".join,
 )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -82,4 +83,51 @@ def test_a_standard_error_without_a_reader_does_not_end_the_run(server: FakeServ
         done = subprocess.run(command, stdout=subprocess.PIPE, stderr=nobody, text=True, check=False, timeout=60)
     assert done.returncode == 0
     assert "every reply right" in done.stdout
+    assert server.files.texts == {}
+
+
+def test_a_run_goes_to_standard_output_and_its_words_to_standard_error(server: FakeServer) -> None:
+    done = _run("", *_SHORT, "-q", "-o", "-", "--check=p99<99s", f"127.0.0.1:{server.port}", PYTHONIOENCODING="ascii")
+    assert done.returncode == 0
+    assert json.loads(done.stdout)["summary"]["requests"] > 0
+    assert "every reply right" in done.stderr
+    assert "check p99<99s: passed" in done.stderr
+    assert not (Path.cwd() / "-").exists()
+
+
+def test_a_report_goes_to_standard_output(server: FakeServer, tmp_path: Path) -> None:
+    done = _run("", *_SHORT, "-q", "--report=-", f"127.0.0.1:{server.port}")
+    assert (done.returncode, done.stdout[:15], done.stdout[-8:]) == (0, "<!DOCTYPE html>", "</html>\n")
+    (tmp_path / "a").write_text(make_run().to_json())
+    done = _run("", "compare", "--report=-", str(tmp_path / "a"), str(tmp_path / "a"))
+    assert (done.returncode, done.stdout[:15], done.stdout[-8:]) == (0, "<!DOCTYPE html>", "</html>\n")
+    assert "requests a second" in done.stderr
+
+
+def test_a_run_is_read_from_standard_input(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text(make_run().to_json())
+    done = _run(f"< {tmp_path / 'a'}", "compare", str(tmp_path / "a"), "-")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "requests a second            1,000       1,000     1.00" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["-o", "-", "--report=-"], "sttpbench: only one of --output and --report can be standard output."),
+        (["compare", "-", "-"], "sttpbench compare: only one of A and B can be standard input."),
+    ],
+)
+def test_a_stream_takes_one_thing(words: list[str], sentence: str) -> None:
+    done = _run("", *words)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(sentence)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux's")
+def test_a_standard_output_that_is_full(server: FakeServer) -> None:
+    done = _run("> /dev/full", *_SHORT, "-q", "-o", "-", f"127.0.0.1:{server.port}")
+    assert done.returncode == 1
+    assert "No space left" in done.stderr
+    assert "Traceback" not in done.stderr
     assert server.files.texts == {}
