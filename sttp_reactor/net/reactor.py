@@ -24,26 +24,20 @@ from __future__ import annotations
 
 import logging
 import selectors
-import signal
-import socket
 import time
 from collections import deque
 from collections.abc import Callable
-from types import FrameType
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 from sttp_reactor.limits import LULL_SECONDS, LULL_TURNS
 from sttp_reactor.net.poller import default_selector
 from sttp_reactor.net.timers import Timer, Timers
+from sttp_reactor.net.waker import Waker
 
 log = logging.getLogger(__name__)
 
 READ: Final = selectors.EVENT_READ
 WRITE: Final = selectors.EVENT_WRITE
-
-# A wake-up byte that is no signal: `signal.set_wakeup_fd` writes the signal's number, and none is 0.
-_WAKE: Final = b"\0"
-
 
 # Seconds. epoll and poll count milliseconds in a C int, which overflows after 24 days.
 _LONGEST_WAIT: Final = 3600.0
@@ -92,7 +86,8 @@ class Reactor:
         self._lull_awaited_at = 0.0
         self._asleep = False
         self._stopping = False
-        self._waker = _Waker(self)
+        self._waker = Waker()
+        self.register(self._waker, READ, self._waker)
 
     # -- For handlers --
 
@@ -143,7 +138,9 @@ class Reactor:
             self._waker.wake()
 
     def on_signal(self, number: int, callback: Callable[[], None]) -> None:
-        """Call `callback`, as any other event, whenever the signal arrives. Main thread only."""
+        """Call `callback`, as any other event, whenever the signal arrives. Main thread only.
+
+        A signal that comes several times before its callback could run is one call."""
         self._waker.watch_signal(number, callback)
 
     # -- The loop --
@@ -227,67 +224,13 @@ class Reactor:
 
     def close(self) -> None:
         """Release the selector and the waker. Sockets registered by others are theirs to close."""
+        self.unregister(self._waker)
         self._waker.close()
         self._selector.close()
 
     def __repr__(self) -> str:
         sockets = len(self._selector.get_map() or ()) - 1
         return f"<Reactor turn {self.turns}: {sockets} sockets, {len(self._timers)} timers, {len(self._ready)} ready>"
-
-
-class _Waker:
-    """A socket pair that ends the reactor's wait: one byte from another thread, or from the signal machinery."""
-
-    def __init__(self, reactor: Reactor) -> None:
-        self._reactor = reactor
-        self._receiver, self._sender = socket.socketpair()
-        self._receiver.setblocking(False)
-        self._sender.setblocking(False)
-        self._callbacks: dict[int, Callable[[], None]] = {}
-        self._replaced: dict[int, Any] = {}
-        reactor.register(self._receiver, READ, self)
-
-    def wake(self) -> None:
-        try:
-            self._sender.send(_WAKE)
-        except BlockingIOError:
-            pass  # the pair is full of bytes that will wake it just as well
-        except OSError:
-            pass  # closed: a late thread has nobody left to wake
-
-    def watch_signal(self, number: int, callback: Callable[[], None]) -> None:
-        if not self._callbacks:
-            signal.set_wakeup_fd(self._sender.fileno(), warn_on_full_buffer=False)
-        self._callbacks[number] = callback
-        previous = signal.signal(number, _do_nothing)
-        self._replaced.setdefault(number, previous)
-
-    def on_readable(self) -> None:
-        try:
-            received = self._receiver.recv(4096)
-        except BlockingIOError:
-            return
-        for byte in received:
-            callback = self._callbacks.get(byte)
-            if callback is not None:
-                _guarded(callback)  # one that fails must not take the signals behind it along
-
-    def on_writable(self) -> None:
-        pass
-
-    def close(self) -> None:
-        if self._callbacks:
-            signal.set_wakeup_fd(-1)
-            for number, previous in self._replaced.items():
-                signal.signal(number, previous)
-            self._callbacks.clear()
-        self._reactor.unregister(self._receiver)
-        self._receiver.close()
-        self._sender.close()
-
-
-def _do_nothing(_number: int, _frame: FrameType | None) -> None:
-    """The byte that the interpreter writes to the waker does the work; a handler must only exist."""
 
 
 def _guarded(callback: Callable[[], None]) -> None:

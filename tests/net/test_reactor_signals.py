@@ -55,9 +55,68 @@ def test_each_signal_has_its_callback_and_the_latest_one_counts(net: Net) -> Non
     net.reactor.on_signal(OTHER, lambda: heard.append("other"))
     send(OTHER)
     send(HANDLED)
+    net.turns()
+    assert heard == ["other", "handled"]
+
+
+def test_a_signal_that_comes_again_before_its_callback_has_run_is_one(net: Net) -> None:
+    heard: list[str] = []
+    net.reactor.on_signal(HANDLED, lambda: heard.append("handled"))
+    net.reactor.on_signal(OTHER, lambda: heard.append("other"))
+    for number in (OTHER, HANDLED, OTHER):
+        send(number)
+    net.turns()
+    assert heard == ["other", "handled"]
     send(OTHER)
     net.turns()
     assert heard == ["other", "handled", "other"]
+
+
+def test_no_number_of_signals_during_a_long_callback_hides_the_one_behind_them(any_net: Net) -> None:
+    """What wakes the reactor holds some hundred bytes; one signal's must not push another's out."""
+    heard: list[str] = []
+    any_net.reactor.on_signal(HANDLED, lambda: heard.append("handled"))
+    any_net.reactor.on_signal(signal.SIGTERM, lambda: heard.append("term"))
+
+    def take_long() -> None:
+        for _ in range(2000):
+            send(HANDLED)
+        send(signal.SIGTERM)
+
+    any_net.reactor.call_soon(take_long)
+    any_net.turns(2)
+    assert heard == ["handled", "term"]
+
+
+def test_a_signal_wakes_a_reactor_of_another_thread() -> None:
+    heard = threading.Event()
+    reactor = Reactor()
+    reactor.on_signal(HANDLED, heard.set)
+    thread = threading.Thread(target=reactor.run)
+    thread.start()
+    for _ in range(100):
+        heard.clear()
+        send(HANDLED)
+        assert heard.wait(5.0)
+    reactor.call_soon_threadsafe(reactor.stop)
+    thread.join(5.0)
+    assert not thread.is_alive()
+    reactor.close()
+
+
+def test_a_second_reactor_gives_the_signals_back_to_the_first(net: Net) -> None:
+    heard: list[str] = []
+    net.reactor.on_signal(HANDLED, lambda: heard.append("first"))
+    second = Reactor()
+    second.on_signal(HANDLED, lambda: heard.append("second"))
+    send(HANDLED)
+    second.turn()
+    second.close()
+    net.selector.patience = 5.0
+    send(HANDLED)
+    net.turns()
+    assert heard == ["second", "first"]
+    assert net.selector.slept == 0
 
 
 def test_a_signal_callback_that_fails_costs_the_next_signal_nothing(net: Net) -> None:
