@@ -311,7 +311,7 @@ def test_the_reason_for_a_refused_connection_is_read_although_sending_fails(serv
     server = serve(refuse)
     with client_of(server) as client:
         # More than the socket's buffers hold, so that the reset comes while there is still something to send.
-        requests = [make_request("SHOW", "/d" * 4_000)] * 2_000
+        requests = [make_request("SHOW", f"/{'d' * 8_000}/d")] * 2_000
         with pytest.raises(ConnectionLost) as caught:
             client.pipeline(requests)
     assert [reply.message for reply in caught.value.replies] == ["too many connections"]
