@@ -47,6 +47,9 @@ def stress(argv: Sequence[str]) -> int:
         complain(str(error), _COMMAND)
         code = 7 if isinstance(error, Unreachable) else 1
     _clear_progress()
+    refusals = next((phase.refusals for phase in run.phases if phase.refusals), "")
+    if refusals and not code:
+        complain(refusals, _COMMAND)
     _print_table(run)
     if run.left_over:
         complain(f"{run.left_over} snippets could not be deleted: /snippets/", _COMMAND)

@@ -12,7 +12,7 @@ from sttp_reactor.load.latency import Recorder
 from sttp_reactor.load.link import Link
 from sttp_reactor.load.outcomes import SHOW_200, WRONG
 from sttp_reactor.load.pacing import ClosedPacer
-from sttp_reactor.load.replies import MAX_REPLY_BYTES, is_reply_like, reply_end
+from sttp_reactor.load.replies import MAX_REPLY_BYTES, is_reply_like, refusal_of, reply_end
 
 PIPELINE = 32  # deep enough that a server may write the whole batch to its disk at once
 
@@ -36,10 +36,14 @@ class ErrandSource:
         data = link.rest + data
         outcomes: list[int] = []
         start = 0
+        if not link.pending:
+            abandon(link, self.mistakes, data, None)
+            return outcomes
         while link.pending and start < len(data):
             request, fitting = link.pending[0]
             end = reply_end(data, start)
-            if not is_reply_like(data, start) or (not end and len(data) - start > MAX_REPLY_BYTES):
+            is_endless = not end and len(data) - start > MAX_REPLY_BYTES
+            if is_endless or not is_reply_like(data, start) or refusal_of(data[start:end]):
                 abandon(link, self.mistakes, data[start:], request)
                 return outcomes
             if not end:

@@ -15,7 +15,7 @@ from typing import Protocol
 from sttp_reactor.load.faults import Mistakes, shown
 from sttp_reactor.load.link import Link
 from sttp_reactor.load.outcomes import WRONG
-from sttp_reactor.load.replies import MAX_REPLY_BYTES, is_reply_like, reply_end
+from sttp_reactor.load.replies import MAX_REPLY_BYTES, is_reply_like, refusal_of, reply_end
 
 Pair = tuple[bytes, bytes]  # a request and its one right reply
 
@@ -74,6 +74,9 @@ class ExactSource:
                 end = reply_end(data, start)
                 if not end:
                     break
+                if refusal_of(data[start:end]):
+                    abandon(link, self.mistakes, data[start:end], request)
+                    return outcomes
                 self.refused.add(request)
                 self.mistakes.note(
                     f"{shown(request.rstrip())}: expected '{shown(expected)}', got '{shown(data[start:end])}'"
@@ -90,9 +93,13 @@ class ExactSource:
 
 
 def abandon(link: Link, mistakes: Mistakes, data: bytes, request: bytes | None) -> None:
-    """Marks a link as broken: `data` is no reply to `request`, or, where that is None, nobody asked for it."""
+    """Marks a link as broken: `data` refuses the connection, or is no reply to `request`, or, where that is None,
+    nobody asked for it."""
     link.broken = True
-    if request is None:
+    refusal = refusal_of(data)
+    if refusal:
+        mistakes.refuse(refusal)
+    elif request is None:
         mistakes.note(f"the server sent what nobody asked for: '{shown(data)}'")
     else:
         mistakes.note(f"{shown(request.rstrip())}: '{shown(data)}' is not an STTP reply")

@@ -29,11 +29,27 @@ class Mistakes:
     def __init__(self) -> None:
         self.count = 0
         self.samples: list[str] = []
+        self.refused = 0  # connections that the server would not serve
+        self.refusal = ""  # and why, in its words
 
     def note(self, sentence: str, count: int = 1) -> None:
         self.count += count
         if len(self.samples) < SAMPLES:
             self.samples.append(sentence)
+
+    def refuse(self, reason: str) -> None:
+        """Counts a connection that the server would not serve. This makes no sample: there may be thousands, and one
+        sentence tells of all of them."""
+        self.count += 1
+        self.refused += 1
+        self.refusal = self.refusal or reason
+
+    @property
+    def first(self) -> str:
+        """What is most worth telling in one sentence; "" where there is nothing."""
+        if self.refused:
+            return f'the server refuses connections: "{self.refusal}"'
+        return self.samples[0] if self.samples else ""
 
 
 def shown(data: bytes) -> str:

@@ -171,6 +171,8 @@ class Gathering:
             ),
             server=self._server(),
             interrupted=interrupted,
+            refused=sum(done.refused for done in dones),
+            refusal=next((done.refusal for done in dones if done.refused), ""),
         )
         return replace(result, remarks=remarks(result))
 

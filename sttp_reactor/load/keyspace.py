@@ -73,11 +73,20 @@ class Keyspace:
     def _take_over(self, key: int) -> Errand:
         return b"UPDATE %s %s\n" % (self.path(key), self.first_text(key)), (self._first_reply(key),)
 
-    def clean(self, sockets: Sequence[Socket], watch: Watch) -> tuple[int, str]:
+    def clean(self, sockets: Sequence[Socket], watch: Watch) -> tuple[int, Mistakes]:
         """Deletes every key that this process made, or may have; how many are left, and why."""
-        errands, mistakes = (deletion(self.path(key)) for key in self._mine), Mistakes()
-        replies, _ = run_errands(sockets[:ERRAND_CONNECTIONS], errands, mistakes, self._plan.timeout, watch)
-        return len(self._mine) - len(replies), (mistakes.samples or [""])[0]
+        mistakes, left = Mistakes(), list(self._mine)
+        while True:
+            # A server that is full takes some of the connections only. What was asked on the others is asked again,
+            # as long as that gets any further.
+            some = [each for each in sockets if each.fileno() >= 0][:ERRAND_CONNECTIONS]
+            replies, _ = run_errands(some, map(self._deletion, left), mistakes, self._plan.timeout, watch)
+            before, left = len(left), [key for key in left if self._deletion(key)[0] not in replies]
+            if not left or len(left) == before:
+                return len(left), mistakes
+
+    def _deletion(self, key: int) -> Errand:
+        return deletion(self.path(key))
 
     def source(self, links: Iterable[Link], mistakes: Mistakes) -> Source:
         if self._plan.only_shows:

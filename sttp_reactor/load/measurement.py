@@ -99,4 +99,5 @@ class Measurement:
         self._report(last)
         mistakes = self._mistakes
         seconds = max(last - self._begun, 0) / 1e9
-        self._say(Done(cpu, seconds, mistakes.count, mistakes.samples, self._lost + self._engine.lost))
+        lost = self._lost + self._engine.lost
+        self._say(Done(cpu, seconds, mistakes.count, mistakes.samples, lost, mistakes.refused, mistakes.refusal))

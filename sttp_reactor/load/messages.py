@@ -37,13 +37,16 @@ class Tick:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """The load is over. `cpu` and `seconds` are this process's own, without the warm-up; `lost` are connections."""
+    """The load is over. `cpu` and `seconds` are this process's own, without the warm-up; `lost` are connections, of
+    which the server `refused` some, by its words `refusal`."""
 
     cpu: float
     seconds: float
     wrong: int
     samples: list[str]
     lost: int
+    refused: int = 0
+    refusal: str = ""
 
 
 @dataclass(frozen=True, slots=True)

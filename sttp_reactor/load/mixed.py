@@ -13,7 +13,7 @@ from sttp_reactor.load.faults import Mistakes, shown
 from sttp_reactor.load.link import Link
 from sttp_reactor.load.model import Directory, Key, Model, Version
 from sttp_reactor.load.plan import Plan
-from sttp_reactor.load.replies import MAX_REPLY_BYTES, is_reply_like, reply_end, status_of
+from sttp_reactor.load.replies import MAX_REPLY_BYTES, is_reply_like, refusal_of, reply_end, status_of
 from sttp_reactor.load.texts import describe, text_of
 
 # In `Link.pending`: action, key, the model's `now` when it was sent, and the change it makes, if any.
@@ -98,7 +98,8 @@ class MixedSource:
                 found.append(out.SHOW_200 if asked[1].likely[:1] == b"2" else out.SHOW_400)
             else:
                 end = reply_end(data, start)
-                if not is_reply_like(data, start) or (not end and len(data) - start > MAX_REPLY_BYTES):
+                is_endless = not end and len(data) - start > MAX_REPLY_BYTES
+                if is_endless or not is_reply_like(data, start) or refusal_of(data[start:end]):
                     abandon(link, self.mistakes, data[start:], b"%s %s\n" % (asked[0].encode(), asked[1].path))
                     return found
                 if not end:

@@ -199,9 +199,12 @@ class SchedulePacer:
     def _notice(self, due: int, now: int) -> None:
         """Records how late we see that requests are due. Where all connections were busy we did not look, and need not:
         nothing could have been sent."""
-        for number in range(self._noticed, due):
-            late = 0 if self._is_blocked else now - self._due_at(number)
-            self._recorder.lag[late // 1000] += 1
+        lag = self._recorder.lag
+        if due > self._noticed and self._is_blocked:
+            lag[0] += due - self._noticed
+        else:
+            for number in range(self._noticed, due):
+                lag[(now - self._due_at(number)) // 1000] += 1
         self._noticed = due
 
     def _send_scheduled(self, link: Link, count: int, now: int) -> None:

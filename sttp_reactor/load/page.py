@@ -12,6 +12,7 @@ from sttp_reactor.load.page_plots import COLOURS, draw_all
 from sttp_reactor.load.page_style import STYLE
 from sttp_reactor.load.result import PERCENTS, Result, is_telling
 from sttp_reactor.load.summary import title, verdict, workload
+from sttp_reactor.load.verdict import fullness
 from sttp_reactor.load.wording import NONE, duration, memory, seconds
 
 
@@ -70,6 +71,8 @@ def _tile(name: str, value: str, note: str, *, bad: bool = False) -> str:
 def _remarks(runs: Sequence[Result], names: Sequence[str]) -> Iterator[str]:
     for number, run in enumerate(runs):
         name = f"{names[number]}: " if names else ""
+        if run.refused:
+            yield f"<p class='remark bad'>{escape(name + fullness(run))}</p>"
         if run.interrupted:
             yield f"<p class=remark>{escape(name)}interrupted after {escape(seconds(run.seconds))}</p>"
         for remark in run.remarks:

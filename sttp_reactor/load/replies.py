@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 # No reply that we ask for comes near this: a LIST names at most KEYS_PER_DIRECTORY files of ours. What is longer
 # without an end is not STTP, and reading on would only fill the memory.
 MAX_REPLY_BYTES = 1 << 20
+
+_REFUSAL = re.compile(rb'500 - SERVER ERROR "([^"\n]*connection[^"\n]*)"')
 
 
 def reply_end(data: bytes, start: int) -> int:
@@ -20,6 +24,16 @@ def is_reply_like(data: bytes, start: int) -> bool:
     head = data[start : start + 4]
     digits, space = head[:3], head[3:]
     return digits.isdigit() and space in (b"", b" ") if head else True
+
+
+def refusal_of(reply: bytes) -> str:
+    """Why a server would not serve the connection at all, in its words; "" for every other reply.
+
+    A 500 without a path is about no request: PROTOCOL.md section 2 has a server that is full say so and close. One that
+    does not speak of connections is no more than a wrong reply.
+    """
+    match = _REFUSAL.match(reply)
+    return match[1].decode("utf-8", "replace") if match else ""
 
 
 def status_of(reply: bytes) -> int:

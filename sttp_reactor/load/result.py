@@ -62,7 +62,8 @@ class Generator:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
     """`settings` are words for people and for `compare`. `response` and `service` map outcomes to latencies in us;
-    `service` is empty without a fixed rate, because then it would be the same."""
+    `service` is empty without a fixed rate, because then it would be the same. Of the `lost` connections the server
+    `refused` some, in its words because of `refusal`."""
 
     settings: dict[str, Any]
     started: str
@@ -77,6 +78,8 @@ class Result:
     generator: Generator
     server: Server | None = None
     interrupted: bool = False
+    refused: int = 0
+    refusal: str = ""
     remarks: list[str] = field(default_factory=list)
 
     @property

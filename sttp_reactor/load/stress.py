@@ -11,11 +11,12 @@ from sttp_reactor.load.connect import open_connections
 from sttp_reactor.load.engine import Engine
 from sttp_reactor.load.errands import deletion, run_errands
 from sttp_reactor.load.exact import Agenda, ExactSource
-from sttp_reactor.load.faults import LoadError, Mistakes
+from sttp_reactor.load.faults import LoadError, Mistakes, Unreachable
 from sttp_reactor.load.latency import Counts, Recorder, percentiles, split, together
 from sttp_reactor.load.link import Link
 from sttp_reactor.load.pacing import ClosedPacer, PausingPacer
 from sttp_reactor.load.target import Target
+from sttp_reactor.load.wording import refusals
 
 CACHE_TEST_FREQUENCY = 10  # of so many snippets one is shown twice in a row, as the published script does
 _TIMEOUT = 10.0  # seconds without a reply, or for all connections to be made
@@ -27,12 +28,20 @@ Progress = Callable[[str, int, int, float], None]  # phase, requests answered, o
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """One phase that ran. `counts` are latencies in us; `seconds` last from the first request to the last reply."""
+    """One phase that ran, on so many `connections`. `counts` are latencies in us; `seconds` last from the first request
+    to the last reply."""
 
     name: str
     counts: Counts
     seconds: float
     mistakes: Mistakes
+    connections: int
+
+    @property
+    def refusals(self) -> str:
+        """That the server was full; "" where it was not."""
+        refused = self.mistakes.refused
+        return refusals(refused, self.connections, self.mistakes.refusal) if refused else ""
 
     @property
     def requests(self) -> int:
@@ -131,9 +140,12 @@ class Stress:
             for link in links:
                 link.close()
         seconds = (engine.last_reply - engine.started) / 1e9
-        self.phases.append(Phase(name, together(split(recorder.response).values()), seconds, source.mistakes))
+        counts = together(split(recorder.response).values())
+        self.phases.append(Phase(name, counts, seconds, source.mistakes, len(links)))
+        if source.mistakes.refused == len(links):
+            raise Unreachable(self.phases[-1].refusals)
         if engine.lost == len(links):
-            raise LoadError(f"every connection was lost: {source.mistakes.samples[0]}")
+            raise LoadError(f"every connection was lost: {source.mistakes.first}")
 
     def _clean_up(self) -> None:
         paths = {deletion(_path(n)): n for n in sorted(self._there)}

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from sttp_reactor.load.hdr import percentiles
 from sttp_reactor.load.latency import Counts
 from sttp_reactor.load.result import PERCENTS, Result, is_telling
+from sttp_reactor.load.verdict import fullness
 from sttp_reactor.load.wording import NONE, duration, memory, plural, seconds
 
 _COLUMNS = (
@@ -20,6 +21,8 @@ def summarise(result: Result) -> str:
 
 
 def _lines(result: Result) -> Iterator[str]:
+    if result.refused:
+        yield f"! {fullness(result)}"
     yield title(result.settings)
     yield workload(result.settings)
     yield ""

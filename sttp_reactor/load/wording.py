@@ -34,6 +34,11 @@ def seconds(value: float) -> str:
     return f"{value:.1f} s" if value < 100 else f"{value:,.0f} s"
 
 
+def refusals(refused: int, connections: int, reason: str) -> str:
+    """That a server had no room for so many of the connections; `reason` is in its words."""
+    return f'the server is full: it refused {refused:,} of {plural(connections, "connection")} ("{reason}")'
+
+
 def plural(count: int, word: str) -> str:
     if count == 1:
         return f"1 {word}"

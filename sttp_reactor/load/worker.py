@@ -12,7 +12,7 @@ from multiprocessing.connection import Connection
 from sttp_reactor.client.exchange import Socket
 from sttp_reactor.load.connect import allow_files, open_connections
 from sttp_reactor.load.engine import Engine
-from sttp_reactor.load.errands import ErrandSource
+from sttp_reactor.load.errands import ErrandSource, Watch
 from sttp_reactor.load.exact import Source
 from sttp_reactor.load.faults import LoadError, Mistakes, Unreachable
 from sttp_reactor.load.keyspace import ERRAND_CONNECTIONS, Keyspace
@@ -23,8 +23,10 @@ from sttp_reactor.load.messages import CLEAN, STOP, Cleaned, Failed, Message, Pr
 from sttp_reactor.load.pacing import Pacer
 from sttp_reactor.load.plan import Plan
 from sttp_reactor.load.poller import make_poller, sharpen_timers
+from sttp_reactor.load.wording import refusals
 
 _CLEANERS = 4
+_PAUSE_FOR_ROOM = 0.1  # seconds
 _PROGRESS_NS = 200_000_000
 
 
@@ -129,8 +131,10 @@ class Worker:
         fine = self._keyspace.prepare(self._sockets, mistakes, watch)
         if self._line.is_stopped:
             raise Stopped
+        if mistakes.refused:
+            raise Unreachable(refusals(mistakes.refused, len(self._sockets), mistakes.refusal))
         if not fine:
-            raise LoadError("the keys could not be made: " + (mistakes.samples or ["no answer"])[0])
+            raise LoadError(f"the keys could not be made: {mistakes.first or 'no answer'}")
         self._are_clean = True
 
     def _measure(self) -> None:
@@ -191,9 +195,20 @@ class Worker:
             def watch(engine: Engine, source: ErrandSource) -> None:
                 self._report_progress("cleaning", engine, source)
 
-            return Cleaned(*self._keyspace.clean(self._sockets, watch))
+            return self._delete_keys(watch)
         except LoadError as error:
             return Cleaned(self._keyspace.count, str(error))
+
+    def _delete_keys(self, watch: Watch) -> Cleaned:
+        deadline = time.monotonic() + self._plan.timeout
+        while True:
+            left, mistakes = self._keyspace.clean(self._sockets, watch)
+            if not left or not mistakes.refused or time.monotonic() > deadline:
+                return Cleaned(left, mistakes.first)
+            # A server that is full has not yet seen the connections closed that we gave up for these.
+            time.sleep(_PAUSE_FOR_ROOM)
+            self._close()
+            self._connect(_CLEANERS)
 
     def _report_progress(self, stage: str, engine: Engine, source: ErrandSource) -> None:
         reported = 0

@@ -5,6 +5,7 @@ Run as a program (`fake_server.py PORT_FD`) it serves from a process of its own,
 
 from __future__ import annotations
 
+import contextlib
 import selectors
 import socket
 import ssl
@@ -13,6 +14,7 @@ import threading
 from collections.abc import Callable
 
 _PATIENCE_SECONDS = 10.0
+FULL = b'500 - SERVER ERROR "too many connections; try again later"\n'
 
 Answer = Callable[[bytes], bytes | None]  # a request without its line end; None closes the connection
 
@@ -61,7 +63,8 @@ class Files:
 
 
 class FakeServer:
-    """Serves `answer` in a thread while the context lasts; with `tls` by TLS."""
+    """Serves `answer` in a thread while the context lasts; with `tls` by TLS. More than `most` connections are refused,
+    as sttpd does it."""
 
     def __init__(
         self,
@@ -69,8 +72,10 @@ class FakeServer:
         family: int = socket.AF_INET,
         address: str = "127.0.0.1",
         tls: ssl.SSLContext | None = None,
+        most: int = 1 << 30,
     ) -> None:
         self.files = Files()
+        self._most = most
         self._answer = answer or self.files.answer
         self._family = family
         self._tls = tls
@@ -88,7 +93,7 @@ class FakeServer:
         self._listener.bind(self._address)
         self._listener.listen(256)
         self._stop, stopped = socket.socketpair()
-        arguments = (self._listener, self._answer, stopped, self._tls)
+        arguments = (self._listener, self._answer, stopped, self._tls, self._most)
         self._thread = threading.Thread(target=serve, args=arguments, name="fake server")
         self._thread.start()
         return self
@@ -103,9 +108,11 @@ def serve(
     answer: Answer,
     stop: socket.socket | None = None,
     tls: ssl.SSLContext | None = None,
+    most: int = 1 << 30,
 ) -> None:
     """Until `stop` is readable."""
     rests: dict[socket.socket, bytes] = {}
+    refused: set[socket.socket] = set()
     with selectors.DefaultSelector() as selector, listener:
         selector.register(listener, selectors.EVENT_READ)
         if stop is not None:
@@ -119,12 +126,18 @@ def serve(
                 if key.fileobj is listener:
                     accepted = _accept(listener, tls)
                     if accepted is not None:
+                        if len(rests) - len(refused) >= most:
+                            refused.add(accepted)
+                            _refuse(accepted)
                         rests[accepted] = b""
                         selector.register(accepted, selectors.EVENT_READ)
-                elif isinstance(key.fileobj, socket.socket) and not _serve_one(key.fileobj, rests, answer):
-                    selector.unregister(key.fileobj)
-                    del rests[key.fileobj]
-                    key.fileobj.close()
+                elif isinstance(key.fileobj, socket.socket):
+                    sock = key.fileobj
+                    if not _serve_one(sock, rests, (lambda _: b"") if sock in refused else answer):
+                        selector.unregister(sock)
+                        del rests[sock]
+                        refused.discard(sock)
+                        sock.close()
 
 
 def _accept(listener: socket.socket, tls: ssl.SSLContext | None) -> socket.socket | None:
@@ -138,6 +151,14 @@ def _accept(listener: socket.socket, tls: ssl.SSLContext | None) -> socket.socke
     except OSError:
         accepted.close()
         return None
+
+
+def _refuse(sock: socket.socket) -> None:
+    """Says why. What the client sends is read nevertheless: left unread it would make the end a reset, which discards
+    what was said."""
+    with contextlib.suppress(OSError):
+        sock.sendall(FULL)
+        sock.shutdown(socket.SHUT_WR)
 
 
 def _serve_one(sock: socket.socket, rests: dict[socket.socket, bytes], answer: Answer) -> bool:

@@ -101,7 +101,7 @@ def test_a_wrong_server(answer: object, message: str) -> None:
     with FakeServer(answer) as server, _engine(server, source, ClosedPacer(Recorder(), 4), pipeline=4) as engine:  # type: ignore[arg-type]
         engine.run()
         assert source.mistakes.count
-        assert message in " ".join(source.mistakes.samples)
+        assert message in " ".join([*source.mistakes.samples, source.mistakes.first])
 
 
 def test_a_server_that_says_nothing_is_given_up() -> None:

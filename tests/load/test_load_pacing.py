@@ -127,6 +127,19 @@ def test_waiting_for_the_server_is_not_the_tools_own_lag() -> None:
     assert set(run.recorder.lag) == {0}
 
 
+def test_a_wait_for_the_server_is_no_lag_when_it_ends_either() -> None:
+    run = Open(2)
+    run.pacer.due(1 * MS)
+    run.pacer.due(2 * MS)
+    for moment in range(500, 520):
+        for link in run.links:
+            if link.pending:
+                _answer(run.pacer, link, 1, moment * MS)
+        run.pacer.due(moment * MS)
+    assert run.recorder.lag[0] == sum(run.recorder.lag.values()) - 1
+    assert max(run.recorder.lag) == 1000, "the first was due at 0 and seen at 1 ms"
+
+
 def test_a_backlog_is_shared_out_among_free_connections() -> None:
     run = Open(2, pipeline=4)
     run.pacer.due(5 * MS)

@@ -138,12 +138,79 @@ def test_who_was_the_bottleneck() -> None:
 def test_whether_a_schedule_was_kept() -> None:
     plan = Plan(rate=1000.0)
     assert remarks(make_run(plan, generator=_own(0.2, 100))) == []
-    assert "it was 2.0 ms late or more" in remarks(make_run(plan, generator=_own(0.2, 2000)))[0]
+    assert (
+        "sttpbench was the bottleneck: it was 2.00 ms late or more"
+        in remarks(make_run(plan, generator=_own(0.95, 2000)))[0]
+    )
     slow = make_run(Plan(rate=2000.0), generator=_own(0.2, 100))
-    assert remarks(slow)[0].startswith("the server did not keep up with 2,000/s: it answered 1,000/s")
-    behind = make_run(plan, generator=_own(0.2, 100), response={**make_run().response, UNSENT: {9: 5}})
-    assert "5 requests were never sent" in remarks(behind)[0]
+    assert remarks(slow) == ["the server did not keep up with 2,000/s: it answered 1,000/s"]
+
+
+def test_a_generator_that_was_late_without_work_was_not_the_bottleneck() -> None:
+    sentence = remarks(make_run(Plan(rate=1000.0), generator=_own(0.2, 2000)))[0]
+    assert "bottleneck" not in sentence
+    assert sentence.startswith(
+        "sttpbench was woken 2.00 ms late or more for 1 % of what was due, and used 20% of a core: "
+    )
+
+
+def test_what_was_never_sent_is_not_called_a_rate_that_was_not_kept() -> None:
+    behind = make_run(
+        Plan(rate=1000.0), generator=_own(0.2, 100), response={**make_run().response, UNSENT: {9: 5}}, seconds=1.998
+    )
+    assert remarks(behind) == ["5 requests that were due were never sent"]
     assert behind.requests == 2000
+
+
+def test_a_server_that_was_killed() -> None:
+    for rate, unsent, ending in (
+        (1000.0, {UNSENT: {9: 5}}, ", and 5 requests that were due were never sent"),
+        (None, {}, ""),
+    ):
+        killed = make_run(Plan(rate=rate), lost=50, wrong=50, response={**make_run().response, **unsent}, seconds=1.998)
+        assert remarks(killed) == [f"every connection was lost by 2.0 s: the figures end there{ending}"]
+
+
+@pytest.mark.parametrize(
+    ("plan", "service", "server", "sentence"),
+    [
+        (Plan(rate=500e3, connections=2), {80: 1000, 90: 1000}, None,
+            "500,000/s were asked and 1,000/s answered: no more fits into 2 connections with 1 request in flight each "
+            "at 85 µs a reply (a larger -c or -P would show what the server can do)"),
+        (Plan(rate=500e3, connections=1, pipeline=16), {160: 2000}, _server(0.5),
+            "500,000/s were asked and 1,000/s answered: no more fits into 1 connection with 16 requests in flight each "
+            "at 160 µs a reply (a larger -c or -P would show what the server can do)"),
+        (Plan(rate=500e3, connections=2), {80: 1000, 90: 1000}, _server(0.99),
+            "the server did not keep up with 500,000/s: it answered 1,000/s"),
+        (Plan(rate=100e3, connections=50), {100: 100, 50_000: 1900}, None,
+            "the server did not keep up with 100,000/s: it answered 1,000/s"),
+        (Plan(rate=100e3, connections=50), {100: 100, 50_000: 1900}, _server(0.3),
+            "the server did not keep up with 100,000/s: it answered 1,000/s"),
+    ],
+)  # fmt: skip
+def test_what_bounds_a_rate(plan: Plan, service: dict[int, int], server: Server | None, sentence: str) -> None:
+    assert remarks(make_run(plan, generator=_own(0.5, 10), service={SHOW_200: service}, server=server)) == [sentence]
+
+
+def test_a_generator_that_bounds_a_rate() -> None:
+    service = {SHOW_200: {100: 100, 50_000: 1900}}
+    busy = make_run(Plan(rate=100e3), generator=_own(0.97, 10), service=service, server=_server(0.5))
+    assert remarks(busy) == [
+        "sttpbench, not the server, was the bottleneck: 97% of a core against the server's 50% (-j adds processes)"
+    ]
+    unknown = make_run(Plan(rate=100e3), generator=_own(0.97, 10), service=service, server=None)
+    assert remarks(unknown)[0].startswith(
+        "sttpbench used 97% of a core: it may have been the bottleneck, not the server"
+    )
+    both = make_run(Plan(rate=100e3), generator=_own(0.97, 10), service=service, server=_server(0.97))
+    assert remarks(both) == ["the server did not keep up with 100,000/s: it answered 1,000/s"]
+
+
+def test_a_last_reply_that_takes_its_time_is_no_rate_that_was_not_kept() -> None:
+    short = make_run(
+        Plan(rate=1000.0), service={SHOW_200: {100: 1999, 500_000: 1}}, seconds=2.4, generator=_own(0.2, 10)
+    )
+    assert remarks(short) == []
 
 
 def test_a_short_run_is_called_short() -> None:

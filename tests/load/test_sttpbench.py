@@ -151,6 +151,19 @@ def test_a_server_that_closes_in_the_middle(capsys: pytest.CaptureFixture[str]) 
     assert "the server closed connection" in printed.err
 
 
+def test_a_server_that_is_killed_is_not_said_to_have_been_slow(capsys: pytest.CaptureFixture[str]) -> None:
+    files, shows = Files(), iter(range(100))
+
+    def answer(line: bytes) -> bytes | None:
+        return None if line.startswith(b"SHOW") and next(shows, None) is None else files.answer(line)
+
+    with FakeServer(answer) as server:
+        assert _bench(server, "-r", "1k", "-d", "20s") == 1
+    printed = capsys.readouterr().out
+    assert "! every connection was lost by " in printed
+    assert "did not keep up" not in printed
+
+
 def test_a_server_that_closes_in_the_warm_up(capsys: pytest.CaptureFixture[str]) -> None:
     files, shows = Files(), iter(range(100))
 
@@ -169,9 +182,56 @@ def test_a_server_that_closes_in_the_warm_up(capsys: pytest.CaptureFixture[str])
 
 
 def test_keys_that_cannot_be_made(capsys: pytest.CaptureFixture[str]) -> None:
-    with FakeServer(lambda line: b'500 - SERVER ERROR "too many connections"\n') as server:
+    with FakeServer(lambda line: b'500 %s SERVER ERROR "disk full"\n' % line.split()[1]) as server:
         assert _bench(server) == 1
     assert "the keys could not be made: CREATE /sttpbench/0.0/" in capsys.readouterr().err
+
+
+FULL = 'sttpbench: the server is full: it refused 2 of 4 connections ("too many connections; try again later")'
+
+
+@pytest.mark.parametrize("mix", ["show=1", "show=1,update=1"])
+def test_a_server_that_is_full_from_the_start(mix: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with FakeServer(most=2) as server:
+        assert _bench(server, f"--mix={mix}") == 7
+        assert server.files.texts == {}
+    printed = capsys.readouterr()
+    assert (printed.out, printed.err.splitlines()[0]) == ("", FULL)
+
+
+@pytest.mark.parametrize("words", [[], ["--mix=show=1,update=1"], ["-r", "500"], ["-w", "50ms"]], ids=str)
+def test_a_server_that_has_no_room_for_all(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with FakeServer(most=70) as server:
+        assert _bench(server, "-c", "80", *words) == 1
+        assert server.files.texts == {}
+    printed = capsys.readouterr()
+    assert printed.out.splitlines()[0] == (
+        '! the server is full: it refused 10 of 80 connections ("too many connections; try again later"); '
+        "the figures are those of the others"
+    )
+    assert "10 connections lost" in printed.out
+    assert printed.err == ""
+
+
+def test_a_server_that_has_no_room_for_all_processes(capsys: pytest.CaptureFixture[str]) -> None:
+    with FakeServer(most=70) as server:
+        # The second process may find no room for making its keys, or both may have come so far.
+        code = _bench(server, "-c", "80", "-j", "2")
+        assert server.files.texts == {}
+    printed = capsys.readouterr()
+    first = (printed.out if code == 1 else printed.err).splitlines()[0]
+    assert code in (1, 7)
+    assert "the server is full: it refused " in first
+
+
+def test_stress_on_a_server_that_is_full(capsys: pytest.CaptureFixture[str]) -> None:
+    with FakeServer(most=2) as server:
+        assert main(["stress", "-a", "127.0.0.1", "-p", str(server.port), "-n", "20", "-c", "4"]) == 1
+        assert server.files.texts == {}
+    assert capsys.readouterr().err.splitlines()[0] == FULL.replace("sttpbench", "stress.sh")
+    with FakeServer(most=0) as server:
+        assert main(["stress", "-a", "127.0.0.1", "-p", str(server.port), "-n", "20", "-c", "4"]) == 7
+    assert "the server is full: it refused 4 of 4 connections" in capsys.readouterr().err
 
 
 def test_keys_that_cannot_be_deleted(capsys: pytest.CaptureFixture[str]) -> None:
