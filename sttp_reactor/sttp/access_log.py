@@ -2,6 +2,8 @@
 
 The reactor's thread only formats and collects; a thread of the log's own writes, so a slow disk costs the requests
 nothing. What it cannot write, or not in time, is dropped and counted: a log must not take the server's memory.
+
+Several processes may share the file, or the pipe: each writes whole lines.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import json
 import logging
 import os
 import queue
+import stat
 import sys
 import threading
 import time
@@ -22,6 +25,7 @@ from typing import Final, Literal, NamedTuple, Protocol
 from sttp_reactor.errors import StartError
 from sttp_reactor.limits import LOG_AGAIN_SECONDS
 from sttp_reactor.printable import printable
+from sttp_reactor.whole_lines import LineWriter
 
 log = logging.getLogger(__name__)
 
@@ -53,23 +57,21 @@ class AccessLog:
         self._loop = loop
         self._target = target
         self._format = _as_json if form == "json" else _as_text
-        self._descriptor = self._open()
+        self._file = LineWriter(self._open())
         self._lines: list[str] = []
         # What waits is the difference. Two counts, because each has one thread that adds to it.
         self._handed_over_bytes = self._written_bytes = 0
         self._batches: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
-        # Lines dropped, by the loop's thread and by the writer's.
-        self._refused = self._lost = 0
+        self._refused = 0  # lines that the loop's thread has dropped; the writer's counts those that it has lost
         self._lost_and_told = 0
-        self._is_cut = False  # the file ends in the middle of a line
-        self._complain_at = 0.0
+        self._refused_next_told = 0.0
         self._thread = threading.Thread(target=self._write_batches, name="sttp-access-log", daemon=True)
         self._thread.start()
 
     @property
     def dropped(self) -> int:
         """Lines that are in no file, and will not be."""
-        return self._refused + self._lost
+        return self._refused + self._file.lost
 
     def record(self, access: Access) -> None:
         if not self._lines:
@@ -77,10 +79,13 @@ class AccessLog:
         self._lines.append(self._format(time.time(), access))
 
     def reopen(self) -> None:
-        """Go on in a new file of the same name: the old one has been moved away. Harmless for standard output."""
-        if self._target != "-":
-            self._hand_over()
-            self._batches.put(b"")  # the writer's thread owns the descriptor; an empty batch tells it to open anew
+        """Go on in a new file of the same name: the old one has been moved away. Whether that could be done is logged
+        when it is, by the writer's thread."""
+        if self._target == "-":
+            log.info("access log: it goes to standard output, so there is no file to open anew")
+            return
+        self._hand_over()
+        self._batches.put(b"")  # the writer's thread owns the descriptor; an empty batch tells it to open anew
 
     def close(self, patience: float = 5.0) -> None:
         """Waits `patience` seconds for the last lines to be written; without any, they are written all the same, unless
@@ -102,8 +107,7 @@ class AccessLog:
             # Not blocking: the name may be a pipe's, and everybody would wait with us until somebody reads it.
             descriptor = os.open(self._target, flags | os.O_NONBLOCK, 0o644)
         except OSError as error:
-            what = "it is a pipe that nobody reads, or no file" if error.errno == errno.ENXIO else error.strerror
-            raise StartError(f"access log {self._target}: {what}") from error
+            raise StartError(f"access log {self._target}: {_why_not_opened(self._target, error)}") from error
         os.set_blocking(descriptor, True)  # the writer has time
         return descriptor
 
@@ -115,9 +119,10 @@ class AccessLog:
         self._lines.clear()
         if self._handed_over_bytes - self._written_bytes + len(batch) > _MAX_WAITING_BYTES:
             self._refused += count
-            if time.monotonic() >= self._complain_at:
-                self._complain_at = time.monotonic() + LOG_AGAIN_SECONDS
-                log.warning("access log: it cannot be written fast enough; %d lines dropped so far", self.dropped)
+            if time.monotonic() >= self._refused_next_told:
+                self._refused_next_told = time.monotonic() + LOG_AGAIN_SECONDS
+                message = "access log %s: it takes lines more slowly than requests come; %d lines dropped so far"
+                log.warning(message, self._target, self.dropped)
             return
         self._handed_over_bytes += len(batch)
         self._batches.put(batch)
@@ -125,50 +130,48 @@ class AccessLog:
     # -- The writer's thread --
 
     def _write_batches(self) -> None:
-        complain_at = 0.0
+        next_told: dict[int | None, float] = {}  # by error: one that goes on for hours must not hide another
         while (batch := self._batches.get()) is not None:
             if not batch:
                 self._open_anew()
                 continue
-            error = self._write(batch)
+            error = self._file.write(batch)
             self._written_bytes += len(batch)
-            if error is not None and time.monotonic() >= complain_at:
-                complain_at = time.monotonic() + LOG_AGAIN_SECONDS
+            if error is not None and time.monotonic() >= next_told.get(error.errno, 0.0):
+                next_told[error.errno] = time.monotonic() + LOG_AGAIN_SECONDS
                 self._tell_lost(f"{error.strerror}; ")
-        if self._lost > self._lost_and_told:
+        if self._file.lost > self._lost_and_told:
             self._tell_lost("")
         if self._target != "-":
-            os.close(self._descriptor)
+            os.close(self._file.descriptor)
 
     def _open_anew(self) -> None:
         try:
-            fresh = self._open()
+            fresh = LineWriter(self._open())
         except StartError as error:
             log.warning("%s; going on in the old file", error)
             return
         with contextlib.suppress(OSError):  # what a network's disk has refused after all
-            os.close(self._descriptor)
-        self._descriptor = fresh
-        self._is_cut = False
-
-    def _write(self, batch: bytes) -> OSError | None:
-        data = batch
-        at = 0
-        try:
-            if self._is_cut and os.fstat(self._descriptor).st_size:
-                data = b"\n" + batch  # what a full disk has cut stays a line of its own; unless the file was emptied
-            while at < len(data):
-                at += os.write(self._descriptor, data[at:])
-        except OSError as error:
-            self._lost += data.count(b"\n", max(at, len(data) - len(batch)))
-            self._is_cut = data[at - 1 : at] != b"\n" if at else self._is_cut
-            return error
-        self._is_cut = False
-        return None
+            os.close(self._file.descriptor)
+        fresh.lost = self._file.lost
+        self._file = fresh
+        log.info("access log %s: opened anew", self._target)
 
     def _tell_lost(self, reason: str) -> None:
-        self._lost_and_told = self._lost
-        log.warning("access log %s: %s%d lines lost so far", self._target, reason, self._lost)
+        self._lost_and_told = self._file.lost
+        log.warning("access log %s: %s%d lines lost so far", self._target, reason, self._file.lost)
+
+
+def _why_not_opened(target: Path | Literal["-"], error: OSError) -> str | None:
+    if error.errno == errno.ENXIO:
+        with contextlib.suppress(OSError):
+            mode = os.stat(target).st_mode
+            if stat.S_ISSOCK(mode):
+                # Such as /dev/stdout under a service manager, whose journal listens at a socket.
+                return "it is a socket, which cannot be opened as a file; '-' is standard output"
+            if stat.S_ISFIFO(mode):
+                return "it is a pipe that nobody reads"
+    return error.strerror
 
 
 def _as_text(now: float, access: Access) -> str:

@@ -147,7 +147,8 @@ class Server:
         """Go on in new files: somebody has moved the old ones away."""
         if self.access_log is not None:
             self.access_log.reopen()
-        log.info("log files opened anew")
+        else:
+            log.info("there is no access log to open anew (log.access is false)")
 
     # -- For starting and for reloading alike --
 

@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import re
+import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ from running import Start, Sttpd
 
 from sttp_reactor.errors import StartError
 from sttp_reactor.sttp.access_log import Access, AccessLog
+from sttp_reactor.whole_lines import pieces
 
 NASTY = "/tab\u2028\u00e9\U0001f600".encode()
 SCRIPT = b"CREATE /a x\nSHOW /a\nSHOW /a\nnonsense\nUPDATE %b x\nDELETE /a\n\n" % NASTY
@@ -134,7 +136,10 @@ def test_a_turn_is_one_write(turns: Turns, log: AccessLog, monkeypatch: pytest.M
     assert len(sizes) == 1
 
 
-def test_reopened_it_goes_on_in_a_new_file(turns: Turns, log: AccessLog, tmp_path: Path) -> None:
+def test_reopened_it_goes_on_in_a_new_file_and_says_so(
+    turns: Turns, log: AccessLog, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
     file, old = tmp_path / "log", tmp_path / "log.1"
     log.record(access(b"/1"))
     turns.end()
@@ -145,6 +150,7 @@ def test_reopened_it_goes_on_in_a_new_file(turns: Turns, log: AccessLog, tmp_pat
     turns.end()
     log.close()
     assert (paths_in(old), paths_in(file)) == (["/1", "/2"], ["/3"])
+    assert caplog.messages == [f"access log {file}: opened anew"]
 
 
 def test_it_appends_to_what_is_there(turns: Turns, tmp_path: Path) -> None:
@@ -158,6 +164,7 @@ def test_it_appends_to_what_is_there(turns: Turns, tmp_path: Path) -> None:
 def test_reopening_where_that_fails_keeps_the_old_file(
     turns: Turns, log: AccessLog, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.INFO)
     folder = tmp_path / "folder"
     (tmp_path / "log").rename(tmp_path / "log.1")
     (tmp_path / "log").mkdir()
@@ -166,7 +173,7 @@ def test_reopening_where_that_fails_keeps_the_old_file(
     turns.end()
     log.close()
     assert paths_in(tmp_path / "log.1") == ["/1"]
-    assert [record.levelno for record in caplog.records] == [logging.WARNING]
+    assert [record.levelno for record in caplog.records] == [logging.WARNING], "and nobody says that it was opened"
     assert caplog.messages == [f"access log {tmp_path}/log: Is a directory; going on in the old file"]
     assert not folder.exists()
 
@@ -197,6 +204,83 @@ def test_a_pipe_gets_more_than_it_holds(turns: Turns, tmp_path: Path) -> None:
         assert [int(pipe.readline().split(b" ")[3][1:]) for _ in range(5000)] == list(range(5000))
         log.close()
     assert log.dropped == 0
+
+
+def test_lines_of_two_writers_stay_whole_in_a_pipe_that_is_read_slowly(turns: Turns, tmp_path: Path) -> None:
+    """As those of two processes do: the kernel does not know the difference."""
+    os.mkfifo(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    with open(reader, "rb", buffering=0) as pipe:
+        logs = [AccessLog(turns, tmp_path / "pipe") for _ in range(2)]
+        os.set_blocking(reader, True)
+        for log, letter in zip(logs, (b"a", b"b"), strict=True):
+            for number in range(3000):
+                log.record(access(b"/" + letter * (number % 97 + 1)))
+        turns.end()
+        received = b""
+        while received.count(b"\n") < 6000:
+            received += pipe.read(1000)
+        for log in logs:
+            log.close()
+    paths = [line.split(b" ")[3] for line in received.splitlines()]
+    assert sorted(paths) == sorted(b"/" + c * (n % 97 + 1) for c in (b"a", b"b") for n in range(3000))
+
+
+@pytest.mark.parametrize("most", [8, 16, 4096])
+def test_pieces_are_whole_lines_and_no_larger_than_they_may_be(most: int) -> None:
+    data = b"1\n22\n\n333\n" + b"4" * 30 + b"\n55\n"
+    cut = list(pieces(data, most))
+    assert b"".join(cut) == data
+    assert all(piece.endswith(b"\n") for piece in cut)
+    assert all(len(piece) <= most or piece == b"4" * 30 + b"\n" for piece in cut)
+    assert cut[0] == {8: b"1\n22\n\n", 16: b"1\n22\n\n333\n", 4096: data}[most], "as much as fits"
+
+
+def test_a_pipe_that_somebody_else_has_made_non_blocking(turns: Turns, tmp_path: Path) -> None:
+    """A program that shares our standard output, for one: it is so for all who share it."""
+    os.mkfifo(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    with open(reader, "rb") as pipe:
+        log = AccessLog(turns, tmp_path / "pipe")
+        os.set_blocking(log._file.descriptor, False)
+        os.set_blocking(reader, True)
+        for number in range(5000):
+            log.record(access(b"/%d" % number))
+        turns.end()
+        assert [int(pipe.readline().split(b" ")[3][1:]) for _ in range(5000)] == list(range(5000))
+        log.close()
+    assert log.dropped == 0
+
+
+def test_a_socket_cannot_be_opened_and_what_can_be_done_is_said(turns: Turns, tmp_path: Path) -> None:
+    """`/dev/stdout` where standard output is a service manager's socket."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs, pytest.raises(StartError) as refused:
+        AccessLog(turns, Path(f"/dev/fd/{ours.fileno()}"))
+    said = "it is a socket, which cannot be opened as a file; '-' is standard output"
+    assert re.fullmatch(rf"access log /dev/fd/\d+: {said}", str(refused.value))
+
+
+def test_the_same_error_for_hours_does_not_hide_another(
+    turns: Turns, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    errors = [28, 28, 5, 28]
+
+    def fail(_descriptor: int, _data: bytes) -> int:
+        code = errors.pop(0)
+        raise OSError(code, os.strerror(code))
+
+    log = AccessLog(turns, tmp_path / "log")
+    monkeypatch.setattr(os, "write", fail)
+    for _ in range(4):
+        log.record(access(b"/lost"))
+        turns.end()
+    log.close()
+    assert [message.partition("log: ")[2] for message in caplog.messages] == [
+        "No space left on device; 1 lines lost so far",
+        "Input/output error; 3 lines lost so far",
+        "4 lines lost so far",
+    ]
 
 
 def test_a_standard_output_that_is_closed(turns: Turns, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -46,7 +46,7 @@ def test_usr1_goes_on_in_a_new_file(tmp_path: Path, processes: int) -> None:
                 wire.ask(b"SHOW /between")
             server.send_signal(signal.SIGUSR1)
             for _ in range(processes):
-                server.wait_for("log files opened anew")
+                server.wait_for("access log .*/access.log: opened anew")
             for wire in wires:
                 wire.ask(b"SHOW /after")
         server.stop()
@@ -57,6 +57,20 @@ def test_usr1_goes_on_in_a_new_file(tmp_path: Path, processes: int) -> None:
         count = len(wires)
         assert sorted(paths_in("access.log.1")) == ["/before"] * count + ["/between"] * count
         assert paths_in("access.log") == ["/after"] * count
+
+
+def test_usr1_does_not_say_that_a_file_was_opened_where_it_was_not(tmp_path: Path, processes: int) -> None:
+    with operated(tmp_path, f"processes: {processes}\nlog: {{access: access.log}}") as server:
+        (tmp_path / "access.log").rename(tmp_path / "access.log.1")
+        (tmp_path / "access.log").mkdir()
+        server.send_signal(signal.SIGUSR1)
+        for _ in range(processes):
+            server.wait_for("access log .*/access.log: Is a directory; going on in the old file")
+        assert "anew" not in server.log
+        server.reload(f"processes: {processes}")
+        server.send_signal(signal.SIGUSR1)
+        for _ in range(processes):
+            server.wait_for("there is no access log to open anew")
 
 
 def test_usr2_tells_everything_in_one_block(tmp_path: Path, processes: int) -> None:
