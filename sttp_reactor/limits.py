@@ -44,6 +44,11 @@ LOG_AGAIN_SECONDS: Final = 60.0
 # makes up directories must not make up lines.
 LOG_AGAIN_CAUSES: Final = 16
 
+# Of a log whose reader has stopped, this much waits for it to go on: more than a report on a busy server has. At the
+# end the reader gets so long to take it, and whoever stops the server waits for that.
+LOG_WAITING_BYTES: Final = 1 << 20
+LOG_CLOSE_SECONDS: Final = 1.0
+
 # -- The reactor --
 
 # One recv. Large enough for hundreds of pipelined requests, small enough that what one connection can ask for in a

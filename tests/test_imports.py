@@ -27,7 +27,7 @@ LAYERS = {
     "printable": "",
     "text": "limits",
     # Does I/O, so it is no ground; knows nothing of ours.
-    "whole_lines": "",
+    "log_lines": "",
     # Neighbours: none of these imports another.
     "net": "__init__ errors limits printable",
     "wire": GROUND,
@@ -36,8 +36,8 @@ LAYERS = {
     # Upwards from here each may use what is below it.
     "client": f"{GROUND} wire",
     "load": f"{GROUND} wire client",
-    "sttp": f"{GROUND} whole_lines net wire config store",
-    "daemon": f"{GROUND} whole_lines net config sttp",
+    "sttp": f"{GROUND} log_lines net wire config store",
+    "daemon": f"{GROUND} log_lines net config sttp",
     "cli": f"{GROUND} net wire config client load daemon",
 }
 

@@ -55,7 +55,13 @@ def serve(
     often the parent wants a sign of life; None where it wants none. With the parent's `tls`, sessions that began with
     one of its children can be resumed with another.
     """
-    server = Server(settings, team=member, sockets=sockets, tls=tls)
+    with logs.waiting_for_nobody():
+        return _serve(Server(settings, team=member, sockets=sockets, tls=tls), member, control, blocked, sign_seconds)
+
+
+def _serve(
+    server: Server, member: Member, control: Control, blocked: Iterable[signal.Signals], sign_seconds: float | None
+) -> int:
     try:
         server.start()
     except StartError as error:

@@ -36,6 +36,7 @@ def run(settings: Settings, *, origin: str, read_again: Callable[[], Loaded]) ->
     """
     _prepare_interpreter()
     with contextlib.ExitStack() as stack:
+        stack.enter_context(logs.waiting_for_nobody(has_thread=settings.processes == 1))
         stack.enter_context(logs.uncaught(log))
         stack.enter_context(_fatal_errors_told())
         notifier = stack.enter_context(contextlib.closing(Notifier()))

@@ -24,8 +24,8 @@ from typing import Final, Literal, NamedTuple, Protocol
 
 from sttp_reactor.errors import StartError
 from sttp_reactor.limits import LOG_AGAIN_SECONDS
+from sttp_reactor.log_lines import LineWriter, timestamp
 from sttp_reactor.printable import printable
-from sttp_reactor.whole_lines import LineWriter
 
 log = logging.getLogger(__name__)
 
@@ -177,14 +177,14 @@ def _why_not_opened(target: Path | Literal["-"], error: OSError) -> str | None:
 def _as_text(now: float, access: Access) -> str:
     path = printable(access.path.decode())
     return (
-        f"{_timestamp(now)} {access.peer} {access.action.decode()} {path} {access.status} "
+        f"{timestamp(now)} {access.peer} {access.action.decode()} {path} {access.status} "
         f"{access.reply_bytes} {access.seconds:.6f}\n"
     )
 
 
 def _as_json(now: float, access: Access) -> str:
     record = {
-        "time": _timestamp(now),
+        "time": timestamp(now),
         "peer": access.peer,
         "action": access.action.decode(),
         "path": access.path.decode(),
@@ -193,7 +193,3 @@ def _as_json(now: float, access: Access) -> str:
         "seconds": round(access.seconds, 6),
     }
     return json.dumps(record) + "\n"  # ASCII only: every other character is escaped
-
-
-def _timestamp(now: float) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now)) + f".{int(now % 1 * 1000):03d}Z"

@@ -17,8 +17,8 @@ import pytest
 from running import Start, Sttpd
 
 from sttp_reactor.errors import StartError
+from sttp_reactor.log_lines import pieces
 from sttp_reactor.sttp.access_log import Access, AccessLog
-from sttp_reactor.whole_lines import pieces
 
 NASTY = "/tab\u2028\u00e9\U0001f600".encode()
 SCRIPT = b"CREATE /a x\nSHOW /a\nSHOW /a\nnonsense\nUPDATE %b x\nDELETE /a\n\n" % NASTY
@@ -227,7 +227,7 @@ def test_lines_of_two_writers_stay_whole_in_a_pipe_that_is_read_slowly(turns: Tu
 
 
 @pytest.mark.parametrize("most", [8, 16, 4096])
-def test_pieces_are_whole_lines_and_no_larger_than_they_may_be(most: int) -> None:
+def test_pieces_are_log_lines_and_no_larger_than_they_may_be(most: int) -> None:
     data = b"1\n22\n\n333\n" + b"4" * 30 + b"\n55\n"
     cut = list(pieces(data, most))
     assert b"".join(cut) == data

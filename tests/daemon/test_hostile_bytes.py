@@ -186,7 +186,7 @@ def test_the_log(told: tuple[Operated, bytes], form: str) -> None:
         if form == "json":
             assert {"time", "level", "logger", "message"} <= json.loads(line).keys()
         else:
-            assert re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3} [a-z]+ sttp_reactor[.a-z_]*: ", line), line
+            assert re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z [a-z]+ sttp_reactor[.a-z_]*: ", line), line
 
 
 def test_the_access_log_on_standard_output(start: Start) -> None:

@@ -1,5 +1,6 @@
-"""Lines written whole, to a file, a pipe, a terminal or a socket that others may write to as well.
+"""What the lines of all logs have in common: how they tell the time, and that they are written whole.
 
+They go to a file, a pipe, a terminal or a socket that other processes may write to as well.
 What a pipe takes in one write of at most PIPE_BUF bytes is never mixed with what another process writes, and more may
 be (pipe(7)). So lines go out in pieces of whole lines, none of them larger than that; a line that is longer goes alone.
 A file takes any size at once.
@@ -11,6 +12,7 @@ import contextlib
 import os
 import select
 import stat
+import time
 from collections.abc import Iterator
 from typing import Final
 
@@ -91,3 +93,9 @@ def pieces(data: bytes, most: int) -> Iterator[bytes]:
             end = data.rfind(b"\n", at, at + most) + 1 or data.find(b"\n", at) + 1 or end
         yield data[at:end]
         at = end
+
+
+def timestamp(now: float) -> str:
+    """`2026-11-21T02:03:04.123Z`, of seconds since the epoch: UTC, so that logs of machines in two places, and of both
+    sides of a change of clocks, can be laid beside each other."""
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now)) + f".{int(now % 1 * 1000):03d}Z"
