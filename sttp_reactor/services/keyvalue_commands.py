@@ -247,7 +247,8 @@ def exists(store: Store, words: Command) -> bytes:
 
 
 def _add(store: Store, key: bytes, more: int) -> bytes:
-    number = integer(store.value(key) or b"0") + more
+    value = store.value(key)
+    number = (0 if value is None else integer(value)) + more
     if not -(1 << 63) <= number < 1 << 63:
         raise Refused("ERR increment or decrement would overflow")
     store.set(key, b"%d" % number)

@@ -102,7 +102,7 @@ def _multibulk(data: bytes, at: int) -> tuple[Command | None, int]:
     command: Command = []
     while len(command) < count:
         if at >= len(data):
-            return None, at + 5  # `$0`, and two line ends
+            return None, at + 1
         if data[at] != ord("$"):
             raise Fault(f"expected '$', got '{chr(data[at])}'")
         size, at = _announced(data, at, MAX_VALUE_BYTES, "bulk")
