@@ -39,12 +39,15 @@ LAYERS = {
     "sttp": f"{GROUND} log_lines net wire config store",
     "daemon": f"{GROUND} log_lines net config sttp",
     "cli": f"{GROUND} net wire config client load daemon",
+    "services": f"{GROUND} net cli",
 }
 
 # What comes from elsewhere, and who may know it. Whatever is not named here nor in the standard library is refused.
 OUTSIDE = {
     "docopt": {"cli"},
     "yaml": {"config"},
+    # The extra `services`.
+    "hiredis": {"services"},
     # The extra `bench`.
     "hdrhistogram": {"load"},
     "hdrh": {"load"},

@@ -69,7 +69,10 @@ def encoded(command: list[bytes]) -> bytes:
         (b'SET name "a value"\r\nGET name\r\n', b"+OK\r\n$7\r\na value\r\n"),
         (b"GET nothing\r\n", b"$-1\r\n"),
         (b"SET a 1 NX GET\r\nSET a 2 GET\r\nSET a 3 XX\r\nSET b 3 XX\r\n", b"$-1\r\n$1\r\n1\r\n+OK\r\n$-1\r\n"),
-        (b"SET a 1 EX 100\r\nTTL a\r\nSET a 2 KEEPTTL\r\nTTL a\r\nSET a 3\r\nTTL a\r\n", b"+OK\r\n:100\r\n" * 2 + b"+OK\r\n:-1\r\n"),
+        (
+            b"SET a 1 EX 100\r\nTTL a\r\nSET a 2 KEEPTTL\r\nTTL a\r\nSET a 3\r\nTTL a\r\n",
+            b"+OK\r\n:100\r\n" * 2 + b"+OK\r\n:-1\r\n",
+        ),
         (b"SET a 1 EX 0\r\n", b"-ERR invalid expire time in 'set' command\r\n"),
         (b"SET a 1 EX 5 PX 5\r\n", b"-ERR syntax error\r\n"),
         (b"INCR n\r\nINCRBY n 41\r\nDECR n\r\nAPPEND n 0\r\nSTRLEN n\r\n", b":1\r\n:42\r\n:41\r\n:3\r\n:3\r\n"),
@@ -81,7 +84,10 @@ def encoded(command: list[bytes]) -> bytes:
         (b"NOPE a b\r\n", b"-ERR unknown command 'NOPE', with args beginning with: 'a' 'b' \r\n"),
         (b"SELECT 0\r\nSELECT 1\r\n", b"+OK\r\n-ERR DB index is out of range\r\n"),
         (b"HELLO 3\r\n", b"-NOPROTO unsupported protocol version\r\n"),
-        (b"CLIENT SETNAME me\r\nCLIENT GETNAME\r\nRESET\r\nCLIENT GETNAME\r\n", b"+OK\r\n$2\r\nme\r\n+RESET\r\n$-1\r\n"),
+        (
+            b"CLIENT SETNAME me\r\nCLIENT GETNAME\r\nRESET\r\nCLIENT GETNAME\r\n",
+            b"+OK\r\n$2\r\nme\r\n+RESET\r\n$-1\r\n",
+        ),
         (b"CONFIG GET save\r\n", b"*2\r\n$4\r\nsave\r\n$0\r\n\r\n"),
         (b"MSET ab 1 ac 2 b 3\r\nKEYS a[^b]\r\n", b"+OK\r\n*1\r\n$2\r\nac\r\n"),
         (b"PING\r\n\r\nPING\r\n*0\r\n*-1\r\n", b"+PONG\r\n+PONG\r\n"),
@@ -251,7 +257,8 @@ def random_command(chance: random.Random) -> list[bytes]:
         [b"INCRBY", key, number], [b"DECRBY", key, number], [b"APPEND", key, value], [b"STRLEN", key], [b"TYPE", key],
         [b"EXPIRE", key, chance.choice([b"100", b"0", b"-1", b"x"])], [b"PEXPIRE", key, b"100000"], [b"TTL", key],
         [b"PERSIST", key], [b"DBSIZE"], [b"PING"], [b"PING", value], [b"ECHO", value], [b"ECHO"], [b"FLUSHDB"],
-        [b"nosuch", key, value], [b"SELECT", b"0"], [b"SELECT", b"x"], [b"GET"], [b"get", key, key], [b"KEYS", b"nothing*"],
+        [b"nosuch", key, value], [b"SELECT", b"0"], [b"SELECT", b"x"], [b"GET"], [b"get", key, key],
+        [b"KEYS", b"nothing*"],
         [b"RESET"], [b"STRLEN"], [b"TTL"], [b"CLIENT", b"GETNAME"], [b"FLUSHDB", b"x"],
     ]  # fmt: skip
     return chance.choice(forms)

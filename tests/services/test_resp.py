@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import tracemalloc
 
 import pytest
@@ -32,7 +33,7 @@ def encoded(command: list[bytes]) -> bytes:
 def fed(data: bytes, cuts: list[int]) -> tuple[list[list[bytes]], str | None]:
     parser, found = CommandParser(), []
     edges = [0, *sorted({cut % (len(data) + 1) for cut in cuts}), len(data)]
-    for begin, end in zip(edges, edges[1:], strict=False):
+    for begin, end in itertools.pairwise(edges):
         if begin < end and parser.fault is None:
             found += parser.feed(data[begin:end])
     return found, None if parser.fault is None else str(parser.fault)
@@ -43,8 +44,10 @@ def test_any_split_gives_the_same_commands(commands: list[list[bytes]], cuts: li
     assert fed(b"".join(map(encoded, commands)), cuts) == (commands, None)
 
 
-@given(st.lists(st.sampled_from([b"*2\r\n", b"*0\r\n", b"$1\r\n", b"a\r\n", b":1\r\n", b"GET 'x'\r\n", b"\r\n", b"$-1\r\n"]), max_size=12),
-       st.lists(st.integers(0, 100), max_size=4))  # fmt: skip
+PIECES = st.sampled_from([b"*2\r\n", b"*0\r\n", b"$1\r\n", b"a\r\n", b":1\r\n", b"GET 'x'\r\n", b"\r\n", b"$-1\r\n"])
+
+
+@given(st.lists(PIECES, max_size=12), st.lists(st.integers(0, 100), max_size=4))
 def test_any_bytes_in_any_split_give_the_same_as_whole(pieces: list[bytes], cuts: list[int]) -> None:
     data = b"".join(pieces)
     assert fed(data, cuts) == fed(data, [])
