@@ -132,7 +132,7 @@ MAX_ACCESS_ENTRIES: Final = 1000
 # -- Several processes --
 
 MAX_PROCESSES: Final = 64
-# Changes a process may fall behind the others before it forgets its whole cache instead. 32 KiB of memory for each.
+# Changes a process may fall behind the others before it forgets its whole cache instead. 64 KiB of memory for each.
 TEAM_RING_ENTRIES: Final = 4096
 # A process that dies within this time of its start is not started again at once: something is wrong with all of them.
 RESTART_PAUSE_SECONDS: Final = 1.0

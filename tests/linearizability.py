@@ -75,6 +75,7 @@ def violations(history: Iterable[Call], initial: Mapping[bytes, bytes] | None = 
 
 # -- One path --
 
+
 class _Configuration(NamedTuple):
     """A state the file can be in, and the requests under way that have had their effect: their numbers, as they were
     sent. Those of unknown outcome stay under way for ever and are kept apart: where two configurations differ in
@@ -88,12 +89,15 @@ class _Configuration(NamedTuple):
 def _first_violation(calls: list[Call], initial: State) -> Violation | None:
     calls = sorted(calls, key=lambda call: call.called)
     under_way: dict[int, Call] = {}
+    last_shown = _last_shown(calls)
     configurations = [_Configuration(initial, frozenset(), frozenset())]
     for is_return, number in _events(calls):
         if not is_return:
             if calls[number].action != "SHOW" or calls[number].reply is not None:  # else it explains nothing
                 under_way[number] = calls[number]
             continue
+        for other in [each for each in under_way if _is_past(under_way[each], calls[number].returned, last_shown)]:
+            del under_way[other]
         accounted = _account_for(number, configurations, under_way)
         call = under_way.pop(number)
         if not accounted:
@@ -101,6 +105,22 @@ def _first_violation(calls: list[Call], initial: State) -> Violation | None:
             return Violation(call, possible, list(under_way.values()))
         configurations = [each._replace(answered=each.answered - {number}) for each in accounted]
     return None
+
+
+def _last_shown(calls: list[Call]) -> dict[bytes, float]:
+    """When each text was last shown, by the whole reply."""
+    shown: dict[bytes, float] = {}
+    for call in calls:
+        if call.action == "SHOW" and call.reply is not None and call.reply.startswith(b"200"):
+            text = call.reply.partition(b"\n")[2].removesuffix(b"\n")
+            shown[text] = max(call.returned, shown.get(text, 0.0))
+    return shown
+
+
+def _is_past(call: Call, now: float, last_shown: Mapping[bytes, float]) -> bool:
+    """Whether it no longer matters if it happens: an UPDATE of unknown outcome whose text nobody is shown any more.
+    Everything but a SHOW only asks whether there is a file, and that is the same before an UPDATE and after it."""
+    return call.reply is None and call.action == "UPDATE" and last_shown.get(call.contents or b"", -math.inf) < now
 
 
 def _events(calls: list[Call]) -> Iterator[tuple[bool, int]]:
@@ -138,8 +158,13 @@ def _account_for(
 
 def _successors(configuration: _Configuration, under_way: Mapping[int, Call]) -> Iterator[_Configuration]:
     state, answered, unknown = configuration
+    has_deleted = False
     for number, call in under_way.items():
         if number not in answered and number not in unknown:
+            if call.reply is None and call.action == "DELETE":
+                if has_deleted:
+                    continue  # of two that both may happen at any time, either will do
+                has_deleted = True
             for after in _effects(call, state):
                 if call.reply is None:
                     yield _Configuration(after, answered, unknown | {number})

@@ -16,10 +16,11 @@ from typing import Any, Self
 from sttp_reactor.errors import FileMissing, Refused, StoreError
 from sttp_reactor.limits import DISK_THREADS, STUCK_SECONDS
 from sttp_reactor.net.reactor import Reactor
-from sttp_reactor.store.base import Operation, Store, Write
+from sttp_reactor.store.base import OnChange, Operation, Store, Write
 from sttp_reactor.sttp.cache import Cache
 from sttp_reactor.sttp.service import Service
 from sttp_reactor.sttp.session import Session, SessionLimits
+from sttp_reactor.sttp.team import Member
 from sttp_reactor.wire.messages import Request
 from sttp_reactor.wire.parser import RequestParser
 
@@ -99,7 +100,7 @@ class ScriptedStore:
 
     # -- The contract --
 
-    def open(self) -> None:
+    def open(self, on_change: OnChange | None = None) -> None:
         pass
 
     def close(self) -> None:
@@ -213,13 +214,14 @@ class Bench:
         caching: bool = True,
         threads: int = DISK_THREADS,
         served: Store | None = None,
+        team: Member | None = None,
     ) -> None:
-        """`served` is a store to serve instead of the scripted one."""
+        """`served` is a store to serve instead of the scripted one; `team` where others serve it too."""
         self.clock = HandClock()
         self.reactor = Reactor(clock=self.clock)
         self.store = ScriptedStore() if store is None else store
         self.cache = Cache(max_files, 1 << 20, expiration, self.clock) if caching else None
-        self.service = Service(self.reactor, served or self.store, self.cache, threads)
+        self.service = Service(self.reactor, served or self.store, self.cache, threads, team)
 
     def __enter__(self) -> Self:
         self._mishaps = _Mishaps()

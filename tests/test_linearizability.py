@@ -224,5 +224,5 @@ def test_a_history_records_what_was_asked_and_when() -> None:
     ]
     history.check()
     history.ask(9, b"SHOW /a", lambda _: b"200 /a OK\nsome other text\n")
-    with pytest.raises(AssertionError, match="no order of effects explains .*SHOW /a"):
+    with pytest.raises(AssertionError, match=r"no order of effects explains .*SHOW /a"):
         history.check()

@@ -216,7 +216,7 @@ class Parent:
     def _lost(self, ended: Child, code: int) -> None:
         self._member.forget_connections_of(ended.index)
         # It may have changed a file and not lived to say so.
-        self._member.announce_everything()
+        self._member.announce(None)
         if self._kill_at is not None:
             return
         log.error("process %d ended with %s; starting it again", ended.index, code)

@@ -7,7 +7,7 @@ share one sync. A batch's operations are from different requests: each succeeds 
 from __future__ import annotations
 
 import enum
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager
 from typing import NamedTuple, Protocol
 
@@ -28,6 +28,11 @@ class Write(NamedTuple):
     contents: bytes | None = None
 
 
+# Told of files that change by nobody's request, as a recovery does: once before they are touched and once after.
+# None: any file may. Any thread may call it.
+OnChange = Callable[[Collection[bytes] | None], None]
+
+
 class Reader(Protocol):
     """One batch of reads. Both calls raise StoreError, of the kind the reply needs."""
 
@@ -42,8 +47,9 @@ class Reader(Protocol):
 class Store(Protocol):
     """A place for files. `reader` may be called from many threads at once, `commit` from one at a time."""
 
-    def open(self) -> None:
-        """Make ready: recover what a crash has left, remove left-overs. Raises StartError."""
+    def open(self, on_change: OnChange | None = None) -> None:
+        """Make ready: recover what a crash has left, remove left-overs. Raises StartError. `on_change` is called
+        from now on, here too."""
 
     def reader(self) -> AbstractContextManager[Reader]:
         """A batch of reads. Nothing it has looked up outlives it."""

@@ -21,7 +21,7 @@ from types import TracebackType
 from typing import Any, Final
 
 from sttp_reactor.errors import StoreError
-from sttp_reactor.store.base import Reader, Store, Write
+from sttp_reactor.store.base import OnChange, Reader, Store, Write
 from sttp_reactor.store.disk import files, journal, reading, tree, writing
 from sttp_reactor.store.disk import store as disk
 
@@ -104,9 +104,9 @@ class FaultyStore:
         self._store = store
         self._fault = fault
 
-    def open(self) -> None:
+    def open(self, on_change: OnChange | None = None) -> None:
         self._fault("open")
-        self._store.open()
+        self._store.open(on_change)
 
     def close(self) -> None:
         self._fault("close")

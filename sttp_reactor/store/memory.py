@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from types import TracebackType
 
 from sttp_reactor.errors import CannotCreatePath, FileMissing, PathMissing, Refused, StoreError
-from sttp_reactor.store.base import Operation, Write
+from sttp_reactor.store.base import OnChange, Operation, Write
 from sttp_reactor.store.disk.tree import split
 
 
@@ -20,7 +20,7 @@ class MemoryStore:
         self._directories: dict[bytes, dict[bytes, bytes | None]] = {b"/": {}}
         self._lock = threading.Lock()
 
-    def open(self) -> None:
+    def open(self, on_change: OnChange | None = None) -> None:
         pass
 
     def close(self) -> None:

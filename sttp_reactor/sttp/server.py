@@ -96,9 +96,9 @@ class Server:
             if self.tls is None:
                 self.tls = tls_context_of(settings, self._sockets or ())
             self.access_log = self.open_access_log(settings)
-            self._store.open()
             cache = self.make_cache(settings)
             self.service = Service(self.reactor, self._store, cache, settings.disk_threads, self._team, self.events)
+            self._store.open(self.service.changed_elsewhere)
             self.listen(bind_all(endpoints_of(settings), bind_here) if self._sockets is None else self._sockets)
         except BaseException:
             self.close()

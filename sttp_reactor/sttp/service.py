@@ -2,8 +2,14 @@
 
 It owns what is known about files that are being read right now. `_reads` holds one read for each path, and everybody
 who waits for it, so that a hundred SHOWs of one file that is not cached read the disk once. A read leaves `_reads`
-when its path changes: it still answers those who asked before the change was acknowledged, but what it brings never
-enters the cache, and whoever asks from then on starts a new one.
+when its path changes: it still answers those who asked before, but what it brings never enters the cache, and whoever
+asks from then on starts a new one.
+
+A change can be seen before it is acknowledged: by a LIST, or by a SHOW in another process. Whoever asks after somebody
+has seen it must see it too (PROTOCOL.md section 2), so while a change is under way what is cached of its file is not
+shown, reads that begin meanwhile are not cached, and nobody joins one that a worker has begun. Where several processes
+serve the files, `team` says which are changing. A process that is alone notes it itself, and only for what changes
+names: of an UPDATE nobody is shown anything before all are, because everybody shares its cache and its reads.
 
 Replies are bytes, ready to send; the cache keeps them as they are.
 """
@@ -13,7 +19,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any, Final, Protocol
 
@@ -47,6 +53,7 @@ _OPERATIONS: Final = {
     Action.DELETE: Operation.DELETE,
 }
 _SHOW: Final = Action.SHOW  # a module's name is quicker than an enum's on CPython 3.11
+_UPDATE: Final = Action.UPDATE
 _OK: Final = Status.OK
 _DONE: Final = {Action.CREATE: Status.CREATED, Action.UPDATE: Status.OK, Action.DELETE: Status.DELETED}
 
@@ -68,9 +75,13 @@ ANYBODY: Final = _Anybody()
 class _Read:
     """A SHOW or LIST under way, and who waits for its reply."""
 
-    __slots__ = ("askers", "begun_at", "key", "request", "waiting")
+    __slots__ = ("askers", "begun_at", "is_begun", "is_stable", "key", "request", "waiting")
 
-    def __init__(self, key: bytes, request: Request, begun_at: float, done: Done, asker: Asker) -> None:
+    def __init__(
+        self, key: bytes, request: Request, begun_at: float, done: Done, asker: Asker, *, is_stable: bool
+    ) -> None:
+        self.is_stable = is_stable  # no change of the file was under way when we were asked
+        self.is_begun = False  # a worker sets it before it looks at the file
         self.key = key
         self.request = request
         self.begun_at = begun_at  # before the disk is read, so that nothing cached passes for younger than it is
@@ -81,6 +92,12 @@ class _Read:
     def is_abandoned(self) -> bool:
         """Nobody waits any more. A read that is, is not joined: so a worker that finds it so may leave it undone."""
         return self.askers[-1].is_gone and all(asker.is_gone for asker in self.askers)
+
+    @property
+    def may_be_joined(self) -> bool:
+        """Whether what it brings is true for somebody who asks now: where the file is being changed, only as long as
+        nobody has looked at it."""
+        return (self.is_stable or not self.is_begun) and not self.is_abandoned
 
 
 class _Change:
@@ -117,6 +134,7 @@ class Service:
         self._team = team
         self._warn = unthrottled(log) if throttle is None else throttle.warn
         self._reads: dict[bytes, _Read] = {}
+        self._changing: dict[bytes, int] = {}  # without a team: CREATEs and DELETEs under way, by cache key
         self._readers = self._make_readers("sttp-read", disk_threads)
         # A LIST may take a thousand times as long as a SHOW, so SHOWs do not queue behind LISTs.
         self._listers = self._make_readers("sttp-list", min(disk_threads, LIST_THREADS))
@@ -133,6 +151,8 @@ class Service:
         self._last_write = -math.inf
         self._checkpoint_due = False
         self.reads = self.writes = 0  # answered so far; what the cache has answered is in its own statistics
+        if team is not None and team.has_inherited:
+            self._writer.submit(_CHECKPOINT)  # its turn recovers what our predecessor has left
 
     def _make_readers(self, name: str, threads: int) -> Pool[_Read, bytes]:
         return Pool(self._loop, name, threads, self._read, self._after_reads, lambda read, _: _internal(read.request))
@@ -167,24 +187,45 @@ class Service:
         answer is False, and `when_room` tells when to ask again. A change is made even if its asker is gone by then; a
         read is not, and what it is answered means nothing."""
         if request.action.is_write:
-            return self._writer.submit(_Change(request, done))
+            return self._start_change(request, done)
         if self._team is not None and self._team.has_news:
             self._catch_up(self._team)
         key = _key(request.path) if request.action is _SHOW else b""
         read = self._reads.get(key) if key else None
-        if read is not None and not read.is_abandoned:
+        if read is not None and read.may_be_joined:
             read.waiting.append(done)
             read.askers.append(asker)
             return True
-        read = _Read(key, request, self._loop.now, done, asker)
+        is_stable = key not in self._changing and (
+            self._team is None or not self._team.unsettled or self._team.is_settled(key)
+        )
+        read = _Read(key, request, self._loop.now, done, asker, is_stable=is_stable)
         if not self._readers_for(request).submit(read):
             return False
         if key:
             self._reads[key] = read
         return True
 
+    def _start_change(self, request: Request, done: Done) -> bool:
+        if not self._writer.submit(_Change(request, done)):
+            return False
+        if self._team is None and request.action is not _UPDATE:
+            key = _key(request.path)
+            self._changing[key] = self._changing.get(key, 0) + 1
+            self._forget(key)
+        return True
+
     def _readers_for(self, request: Request) -> Pool[_Read, bytes]:
         return self._readers if request.action is _SHOW else self._listers
+
+    def changed_elsewhere(self, paths: Collection[bytes] | None) -> None:
+        """These files have changed, or are about to, by nobody's request; None: any may have. Any thread may call it,
+        and calls it again when the change is made."""
+        keys = None if paths is None else [_key(path) for path in paths]
+        if self._team is not None:
+            self._team.announce(keys)
+        else:
+            self._loop.call_soon_threadsafe(partial(self._forget_many, keys))
 
     def use_cache(self, cache: Cache | None) -> None:
         """Go on with another cache, with none, or with the same one after its limits have changed."""
@@ -219,6 +260,7 @@ class Service:
     def _read(self, reads: Iterator[_Read]) -> Iterator[tuple[_Read, bytes]]:
         with self._store.reader() as reader:
             for read in reads:
+                read.is_begun = True
                 yield read, b"" if read.is_abandoned else _reply_to_read(reader, read.request)
 
     def _commit(self, changes: Iterator[_Change | None]) -> list[tuple[_Change | None, bytes]]:
@@ -226,16 +268,27 @@ class Service:
         asked = [change for change in taken if change is not None]
         if len(asked) < len(taken):
             self._checkpoint()
-        outcomes = self._store.commit([_write(change.request) for change in asked])
+        outcomes = self._carry_out([_write(change.request) for change in asked])
         results: list[tuple[_Change | None, bytes]] = [
             (change, _reply_to_change(change.request, outcome)) for change, outcome in zip(asked, outcomes, strict=True)
         ]
         return results + [(None, b"")] * (len(taken) - len(asked))
 
+    def _carry_out(self, writes: Sequence[Write]) -> list[StoreError | None]:
+        if self._team is None or not writes:
+            return self._store.commit(writes)
+        self._team.begin([_key(write.path) for write in writes])
+        try:
+            return self._store.commit(writes)
+        finally:
+            self._team.settle()
+
     def _checkpoint(self) -> None:
         # Nobody asked for it, so nobody is answered; least of all the writes that happen to share its batch.
         try:
             self._store.checkpoint()
+            if self._team is not None and self._team.has_inherited:
+                self._team.settle_inherited()
         except StoreError as error:
             log.warning("the journal could not be emptied: %s", error)
         except Exception:
@@ -250,16 +303,16 @@ class Service:
             self.reads += len(read.waiting)
             if read.key and self._reads.get(read.key) is read:
                 del self._reads[read.key]
-                if self.cache is not None and reply.startswith(b"200"):
+                if read.is_stable and self.cache is not None and reply.startswith(b"200"):
                     self.cache.put(read.key, reply, read.begun_at)
                     self._see_to_sweeping()
             self._answer(read.waiting, reply)
 
     def _after_commit(self, results: list[tuple[_Change | None, bytes]]) -> None:
         changes = [(change, reply) for change, reply in results if change is not None]
-        for change, _ in changes:
-            # Even where it failed: then nobody knows what is in the file, and looking costs little.
-            self._forget(change.request.path)
+        if self._team is None:
+            for change, _ in changes:
+                self._changed(change.request)
         self.writes += len(changes)
         for change, reply in changes:
             self._answer((change.done,), reply)
@@ -282,26 +335,42 @@ class Service:
         cause = (path[: path.rstrip(b"/").rfind(b"/") + 1], message)
         self._warn("server_error", "answered %s", printable(reply.decode().rstrip()), cause=cause)
 
-    def _forget(self, path: bytes) -> None:
-        """The file has changed: what is cached of it, or being read, is no longer true, here and in every process."""
-        key = _key(path)
+    def _changed(self, request: Request) -> None:
+        """Even where it failed: then nobody knows what is in the file, and looking costs little."""
+        key = _key(request.path)
+        if request.action is _UPDATE:
+            self._forget(key)
+        elif self._changing[key] > 1:
+            self._changing[key] -= 1
+        else:
+            del self._changing[key]
+
+    def _forget(self, key: bytes) -> None:
+        """The file has changed or is about to: what is cached of it, or being read, is not to be shown any more."""
         self._reads.pop(key, None)
         if self.cache is not None:
             self.cache.drop(key)
-        if self._team is not None:
-            self._team.announce(key)
+
+    def _forget_many(self, keys: Iterable[bytes] | None) -> None:
+        for key in keys or ():
+            self._forget(key)
+        if keys is None:
+            self._forget_everything()
+
+    def _forget_everything(self) -> None:
+        self._reads = {}
+        if self.cache is not None:
+            self.cache.clear()
 
     def _catch_up(self, team: Member) -> None:
-        """The same for what other processes have changed."""
+        """The same for what any process, this one too, has begun to change."""
         changed = team.news()
-        self._reads = (
-            {} if changed is None else {key: read for key, read in self._reads.items() if hash(key) not in changed}
-        )
+        if changed is None:
+            self._forget_everything()
+            return
+        self._reads = {key: read for key, read in self._reads.items() if hash(key) not in changed}
         if self.cache is not None:
-            if changed is None:
-                self.cache.clear()
-            else:
-                self.cache.drop_hashed(changed)
+            self.cache.drop_hashed(changed)
 
     # -- Background --
 

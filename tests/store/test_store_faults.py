@@ -9,6 +9,7 @@ import math
 import os
 import resource
 import shutil
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -190,6 +191,25 @@ class TestFailedSyncs:
         (docroot / "b").unlink()
         assert commit(store, update("/b", "2")) == [DONE]
         assert files_in(docroot) == {"/a": b"1", "/b": b"2"}
+        store.close()
+
+    def test_what_is_written_again_is_announced_before_and_after(self, tmp_path: Path, small_journal: int) -> None:
+        """Somebody may show from a cache what another program has written into the file meanwhile."""
+        docroot = tmp_path / "docroot"
+        announced: list[tuple[set[bytes] | None, bool]] = []
+
+        def on_change(paths: Collection[bytes] | None) -> None:
+            announced.append((None if paths is None else set(paths), (docroot / "b").exists()))
+
+        store = DiskStore(docroot, sync=True)
+        store.open(on_change)
+        commit(store, create("/a", "1"), create("/b", "1"))
+        assert announced == [], "it is the server itself who does that"
+        with faulty_calls(on("syncfs", failing(errno.EIO, []))), pytest.raises(StoreError):
+            store.checkpoint()
+        (docroot / "b").unlink()
+        commit(store, update("/a", "2"))
+        assert announced == [({b"/a", b"/b"}, False), ({b"/a", b"/b"}, True)]
         store.close()
 
     def test_a_record_that_could_not_be_synced_is_refused_for_good(

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from scripted import Bench, Talk
 
 from sttp_reactor.errors import StoreError
-from sttp_reactor.store.base import Operation, Reader, Write
+from sttp_reactor.store.base import OnChange, Operation, Reader, Write
 from sttp_reactor.store.memory import MemoryStore
 from sttp_reactor.sttp.access_log import Access
 from sttp_reactor.wire.messages import Response
@@ -32,7 +32,7 @@ class Shelf:
     def empty(self) -> None:
         self.inner = MemoryStore()
 
-    def open(self) -> None:
+    def open(self, on_change: OnChange | None = None) -> None:
         pass
 
     def close(self) -> None:

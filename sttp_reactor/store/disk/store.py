@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from sttp_reactor.errors import StartError, StoreError, StoreFailed
-from sttp_reactor.store.base import Operation, Write
+from sttp_reactor.store.base import OnChange, Operation, Write
 from sttp_reactor.store.disk.files import Temporaries, close_quietly
 from sttp_reactor.store.disk.journal import FOLDER, MAX_RECORD_BYTES, Journal
 from sttp_reactor.store.disk.reading import DiskReader
@@ -40,14 +40,16 @@ class DiskStore:
         self._docroot = os.fspath(docroot)
         self._sync = sync
         self._journal: Journal | None = None
+        self._on_change: OnChange | None = None
         self._is_swept = False  # of what killed processes have left in its directory for temporary files
 
-    def open(self) -> None:
+    def open(self, on_change: OnChange | None = None) -> None:
         """Makes the docroot if it is missing, applies what a crash left undone, removes left-overs.
 
         Raises StartError where the docroot cannot be read. Where it cannot be written it is served all the same:
         every write then gets its 500, until the cause is gone.
         """
+        self._on_change = on_change
         try:
             os.makedirs(self._docroot, exist_ok=True)
             os.scandir(self._docroot).close()
@@ -172,12 +174,22 @@ class DiskStore:
     def _redo(self, tree: Tree, temporaries: Temporaries, changes: Iterable[Change]) -> None:
         """Whoever had the turn before us has recorded these and crashed, or could not sync them."""
         log.warning("docroot %s: applying recorded changes again", self._docroot)
-        redo(tree, temporaries, changes)
+        changes = list(changes)
+        self._tell(changes)  # so that nobody goes on showing, from a cache, what others no longer see in the file
+        try:
+            redo(tree, temporaries, changes)
+        finally:
+            self._tell(changes)  # and what was read meanwhile is forgotten too
+
+    def _tell(self, changes: Sequence[Change]) -> None:
+        if self._on_change is not None:
+            self._on_change({path for path, _ in changes})
 
     def _mend(self) -> None:
         """Take a turn, in which whatever a killed process has left half done is done. For readers, who are in other
         threads than `commit`: so with another journal object."""
         other = DiskStore(self._docroot, sync=self._sync)
+        other._on_change = self._on_change
         try:
             with other._turn():
                 pass
