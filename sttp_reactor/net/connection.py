@@ -94,18 +94,20 @@ class Connection:
         self,
         reactor: Reactor,
         sock: socket.socket,
-        protocol: Protocol,
+        make_protocol: Callable[[], Protocol],
         peer: str = "",
         write_timeout: float = WRITE_TIMEOUT,
         on_released: Callable[[str], None] | None = None,
     ) -> None:
-        """Takes over `sock`, which is connected and non-blocking, and calls `protocol.connection_made`.
+        """Takes over `sock`, which is connected and non-blocking, and calls the protocol's `connection_made`.
 
-        `on_released(peer)` is called once, when the socket has been closed, which may be before this returns.
+        All or nothing: where this raises (OSError for a socket that the reactor cannot watch, or whatever
+        `make_protocol` raises), nothing is registered, `sock` is still the caller's to close, and no protocol has been
+        made that waits for a connection. `on_released(peer)` is called once, when the socket has been closed, which may
+        be before this returns.
         """
         self._reactor = reactor
         self._sock = sock
-        self._protocol = protocol
         self.peer = peer
         self.state = State.OPEN
         self.last_received = self.last_sent = reactor.now
@@ -122,6 +124,11 @@ class Connection:
         self._progress_timer: Timer | None = None  # while something waits to be sent
         self._interest = READ
         reactor.register(sock, READ, self)
+        try:
+            self._protocol = protocol = make_protocol()
+        except BaseException:
+            reactor.unregister(sock)
+            raise
         try:
             protocol.connection_made(self)
         except Exception:
@@ -333,13 +340,17 @@ class Connection:
         interest = (READ if reading else 0) | (WRITE if self._blocked else 0)
         if interest == self._interest:
             return
-        if not self._interest:
-            self._reactor.register(self._sock, interest, self)
-        elif not interest:
-            self._reactor.unregister(self._sock)
+        try:
+            if not self._interest:
+                self._reactor.register(self._sock, interest, self)
+            elif not interest:
+                self._reactor.unregister(self._sock)
+            else:
+                self._reactor.set_interest(self._sock, interest, self)
+        except OSError as error:
+            self._move(Event.LOST, error)  # what nobody watches would wait for ever
         else:
-            self._reactor.set_interest(self._sock, interest, self)
-        self._interest = interest
+            self._interest = interest
 
     def _watch_progress(self) -> None:
         self.last_sent = self._reactor.now

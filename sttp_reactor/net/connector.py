@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import socket
 from collections.abc import Callable
@@ -13,6 +14,8 @@ from sttp_reactor.net.address import Address
 from sttp_reactor.net.connection import Connection
 from sttp_reactor.net.protocol import Protocol
 from sttp_reactor.net.reactor import WRITE, Reactor
+
+log = logging.getLogger(__name__)
 
 _UNDER_WAY: Final = frozenset({errno.EINPROGRESS, errno.EINTR})
 
@@ -69,10 +72,14 @@ class Connector:
             return
         self._finish()
         try:
-            Connection(self._reactor, sock, self._factory(), str(self._address), self._write_timeout)
-        except Exception:
+            Connection(self._reactor, sock, self._factory, str(self._address), self._write_timeout)
+        except Exception as error:
             sock.close()
-            raise
+            if isinstance(error, OSError):
+                self._on_failure(error)
+                return
+            log.exception("%s: connected, but the protocol could not be made", self._address)
+            self._on_failure(ConnectionAbortedError("the protocol could not be made"))
 
     def on_readable(self) -> None:
         pass

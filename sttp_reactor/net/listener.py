@@ -10,6 +10,7 @@ import socket
 import stat
 import struct
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from sttp_reactor.errors import StartError
@@ -74,6 +75,12 @@ class Listener:
             self.accepted += 1
             try:
                 self._welcome(sock, sockaddr)
+            except OSError as error:
+                # As a rule the system watches no more descriptors: this one is lost, the next ones need not be.
+                sock.close()
+                if self._sock.fileno() >= 0:
+                    self._pause_accepting(error)
+                return
             except Exception:
                 log.exception("%s: an accepted connection could not be set up", self.address)
                 sock.close()
@@ -83,17 +90,17 @@ class Listener:
         peer = _peer_of(sock) if sock.family == socket.AF_UNIX else format_sockaddr(sock.family, sockaddr)
         crowd = self._crowd
         if crowd is None:
-            Connection(self._reactor, sock, self._factory(), peer, self.write_timeout)
+            Connection(self._reactor, sock, self._factory, peer, self.write_timeout)
         elif crowd.enter(peer):
             self._welcome_counted(sock, peer, crowd)
         elif self._refuse is not None:
-            Connection(self._reactor, sock, self._refuse(peer), peer, self.write_timeout)
+            Connection(self._reactor, sock, partial(self._refuse, peer), peer, self.write_timeout)
         else:
             sock.close()
 
     def _welcome_counted(self, sock: socket.socket, peer: str, crowd: Crowd) -> None:
         try:
-            Connection(self._reactor, sock, self._factory(), peer, self.write_timeout, crowd.leave)
+            Connection(self._reactor, sock, self._factory, peer, self.write_timeout, crowd.leave)
         except BaseException:
             crowd.leave(peer)  # there is no connection that could
             raise
@@ -113,7 +120,10 @@ class Listener:
 
     def _resume_accepting(self) -> None:
         self._pause = None
-        self._reactor.register(self._sock, READ, self)
+        try:
+            self._reactor.register(self._sock, READ, self)
+        except OSError as error:
+            self._pause_accepting(error)
 
     def accept_waiting(self) -> None:
         """Accept what waits already, as far as the backlog goes: whoever is in it when the socket closes is reset."""

@@ -22,11 +22,14 @@ Who owns what. Nothing here is locked, because only this thread touches it:
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import os
 import selectors
 import time
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Final, Protocol
 
 from sttp_reactor.limits import LULL_SECONDS, LULL_TURNS
@@ -41,6 +44,8 @@ WRITE: Final = selectors.EVENT_WRITE
 
 # Seconds. epoll and poll count milliseconds in a C int, which overflows after 24 days.
 _LONGEST_WAIT: Final = 3600.0
+# Waits that fail one after the other before the loop gives up: its selector is broken, and trying on would only spin.
+_MOST_FAILURES: Final = 100
 
 
 class Pollable(Protocol):
@@ -84,6 +89,8 @@ class Reactor:
         self._in_lull: list[Callable[[], None]] = []
         self._turns_without_lull = 0
         self._lull_awaited_at = 0.0
+        self._failures_in_a_row = 0
+        self._failed_in_turn = -1
         self._asleep = False
         self._stopping = False
         self._waker = Waker()
@@ -92,17 +99,36 @@ class Reactor:
     # -- For handlers --
 
     def register(self, sock: Pollable, interest: int, handler: Handler) -> None:
-        self._selector.register(sock, interest, handler)
+        """Raises OSError where the system will not watch one more (ENOSPC, ENOMEM); then nothing is registered."""
+        try:
+            self._selector.register(sock, interest, handler)
+        except KeyError:
+            self._forget_closed(sock.fileno())
+            self._selector.register(sock, interest, handler)
 
     def set_interest(self, sock: Pollable, interest: int, handler: Handler) -> None:
+        """Raises OSError as `register` does; then the socket is registered no more."""
         self._selector.modify(sock, interest, handler)
 
     def unregister(self, sock: Pollable) -> None:
-        self._selector.unregister(sock)
+        """Harmless for what is registered no more, or has been closed behind our back."""
+        with contextlib.suppress(KeyError, ValueError):
+            self._selector.unregister(sock)
+
+    def _forget_closed(self, descriptor: int) -> None:
+        """Somebody has closed a socket without unregistering it, and another has got its number."""
+        key = self._selector.get_map()[descriptor]
+        if isinstance(key.fileobj, int) or key.fileobj.fileno() != descriptor:
+            self._selector.unregister(descriptor)
 
     def call_soon(self, callback: Callable[[], None]) -> None:
-        """Call once, later in this turn or in the next one."""
+        """Call once: later in this turn where the callback of a socket or a timer asks for it, else in the next one."""
         self._ready.append(callback)
+
+    def call_next_turn(self, callback: Callable[[], None]) -> None:
+        """Call once, not before the next turn, so after the other sockets have had theirs: for work that goes on
+        after a share of it has been done."""
+        self._turn_end.append(partial(self._ready.append, callback))
 
     def call_later(self, delay: float, callback: Callable[[], None]) -> Timer:
         """Call once, `delay` seconds from now."""
@@ -200,8 +226,9 @@ class Reactor:
         """Sockets that are ready even now, so that there is no lull yet; or none, and what waited for it is done."""
         self._turns_without_lull += 1
         in_time = self._turns_without_lull <= LULL_TURNS and self.now - self._lull_awaited_at < LULL_SECONDS
-        if in_time and (sockets := self._selector.select(0)):
-            return sockets
+        with contextlib.suppress(OSError):  # the wait that follows will meet it again, and knows what to do
+            if in_time and (sockets := self._selector.select(0)):
+                return sockets
         self._turns_without_lull = 0
         callbacks, self._in_lull = self._in_lull, []
         for callback in callbacks:
@@ -213,14 +240,26 @@ class Reactor:
             return sockets
         self._asleep = True
         try:
-            if self._ready or self._inbox or self.unsent or self._stopping:
+            if self._ready or self._inbox or self.unsent or self._turn_end or self._stopping:
                 return self._selector.select(0)
             deadline = self._timers.next_deadline()
             if deadline is None:
                 return self._selector.select(None)
             return self._selector.select(min(max(0.0, deadline - self.clock()), _LONGEST_WAIT))
+        except OSError as error:
+            return self._after_failure(error)
         finally:
             self._asleep = False
+
+    def _after_failure(self, error: OSError) -> list[tuple[selectors.SelectorKey, int]]:
+        """The wait itself has failed. Where a descriptor was closed behind our back, `select` fails until it is
+        unregistered: its handler is called, and finds out. Anything else is tried again, but not for ever."""
+        self._failures_in_a_row = self._failures_in_a_row + 1 if self.turns == self._failed_in_turn + 1 else 1
+        self._failed_in_turn = self.turns
+        if self._failures_in_a_row > _MOST_FAILURES:
+            raise error
+        log.error("waiting for sockets failed: %s", error)
+        return [(key, key.events) for key in self._selector.get_map().values() if not _is_open(key.fd)]
 
     def close(self) -> None:
         """Release the selector and the waker. Sockets registered by others are theirs to close."""
@@ -231,6 +270,14 @@ class Reactor:
     def __repr__(self) -> str:
         sockets = len(self._selector.get_map() or ()) - 1
         return f"<Reactor turn {self.turns}: {sockets} sockets, {len(self._timers)} timers, {len(self._ready)} ready>"
+
+
+def _is_open(descriptor: int) -> bool:
+    try:
+        os.fstat(descriptor)
+    except OSError:
+        return False
+    return True
 
 
 def _guarded(callback: Callable[[], None]) -> None:

@@ -312,7 +312,7 @@ class _Refusal:
         transport.close()
         if len(self._lingering) > _REFUSALS_LINGERING:
             # In the next turn: this one still has to send the reply.
-            self._reactor.call_at_turn_end(lambda: self._reactor.call_soon(transport.abort))
+            self._reactor.call_next_turn(transport.abort)
 
     def data_received(self, data: bytes) -> None:
         pass

@@ -334,7 +334,7 @@ class Session:
     def _advance_at_turn_end(self, *, next_turn: bool = False) -> None:
         if not self._advance_due:
             self._advance_due = True
-            (self._reactor.call_soon if next_turn else self._reactor.call_at_turn_end)(self._advance_now)
+            (self._reactor.call_next_turn if next_turn else self._reactor.call_at_turn_end)(self._advance_now)
 
     def _advance_now(self) -> None:
         self._advance_due = False

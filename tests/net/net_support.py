@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import logging
+import os
 import selectors
 import socket
 import time
@@ -63,13 +64,32 @@ class WatchedSelector(selectors.BaseSelector):
         self.after_select: Callable[[], None] = _nothing
         self.order: Callable[[selectors.SelectorKey], Any] | None = None
         self.hidden: list[object] = []
+        self.failures: list[OSError] = []  # raised by the next waits
         self._held_since: float | None = None
+        self._passing: int | None = None
+        self._refusal = OSError()
+
+    def refuse_after(self, count: int | None, code: int = 0) -> None:
+        """Let so many registrations and changes of interest pass, and fail all others; None: fail no more."""
+        self._passing, self._refusal = count, OSError(code, os.strerror(code))
+
+    def _maybe_refuse(self) -> None:
+        if self._passing is not None:
+            self._passing -= 1
+            if self._passing < 0:
+                raise self._refusal
 
     def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
+        self._maybe_refuse()
         self.calls.append(("register", events))
         return self.inner.register(fileobj, events, data)
 
     def modify(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
+        try:
+            self._maybe_refuse()
+        except OSError:
+            self.inner.unregister(fileobj)  # as the library's own do
+            raise
         self.calls.append(("modify", events))
         return self.inner.modify(fileobj, events, data)
 
@@ -81,6 +101,8 @@ class WatchedSelector(selectors.BaseSelector):
         self.let_go()
         self.waits.append(timeout)
         self.before_select()
+        if self.failures:
+            raise self.failures.pop(0)
         ready = self.inner.select(self.patience if timeout is None else min(timeout, self.patience))
         if not ready and timeout != 0:
             self.slept += 1
@@ -263,7 +285,7 @@ class Net:
         near, far = self.tcp_pair() if tcp else self.socketpair()
         if protocol is None:
             protocol = self.recorder()
-        return End(Connection(self.reactor, near, protocol, "peer", write_timeout), protocol, far)
+        return End(Connection(self.reactor, near, lambda: protocol, "peer", write_timeout), protocol, far)
 
     # -- Running --
 

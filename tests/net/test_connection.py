@@ -268,6 +268,6 @@ def test_a_connection_takes_over_a_socket_that_is_already_talked_to(net: Net) ->
     near, far = net.socketpair()
     far.send(b"early")
     protocol = net.recorder()
-    connection = Connection(net.reactor, near, protocol)
+    connection = Connection(net.reactor, near, lambda: protocol)
     net.turns()
     assert (connection.peer, protocol.received) == ("", b"early")

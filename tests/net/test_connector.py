@@ -200,9 +200,21 @@ def test_cancelling_after_success_leaves_the_connection_alone(any_net: Net, addr
 def test_a_protocol_that_cannot_be_made_leaves_nothing_open(any_net: Net, address: Address) -> None:
     any_net.failures_expected = 1
     attempt = Attempt(any_net, address, make=fail)
-    any_net.until(lambda: any_net.failures)
+    any_net.until(lambda: attempt.is_over)
     any_net.pass_time(2 * TIMEOUT)
-    assert not attempt.is_over
+    assert ([type(error) for error in attempt.failures], attempt.protocol.heard) == ([ConnectionAbortedError], [])
+    assert repr(any_net.reactor).endswith(": 0 sockets, 0 timers, 0 ready>")
+
+
+@pytest.mark.parametrize("watched", [0, 1], ids=["while it connects", "once it has connected"])
+def test_a_socket_that_cannot_be_watched_is_a_failure_told_once(any_net: Net, address: Address, watched: int) -> None:
+    """The system's limit of watches is reached: before the connection is there, or just then."""
+    any_net.selector.refuse_after(watched, errno.ENOSPC)
+    attempt = Attempt(any_net, address)
+    any_net.until(lambda: attempt.is_over)
+    any_net.pass_time(2 * TIMEOUT)
+    assert ([error.errno for error in attempt.failures], attempt.protocol.heard) == ([errno.ENOSPC], [])
+    any_net.selector.refuse_after(None)
     assert repr(any_net.reactor).endswith(": 0 sockets, 0 timers, 0 ready>")
 
 

@@ -184,6 +184,32 @@ def test_out_of_descriptors_for_real(tmp_path: Path) -> None:
     assert (done.stdout, done.returncode) == ("answered\n", 0), done.stderr
 
 
+def test_an_accepted_connection_that_cannot_be_watched_makes_no_protocol_and_a_pause(any_net: Net) -> None:
+    """The system's limit of watches is reached. Once there is room again, the next caller is served."""
+    door = Door(any_net)
+    refused = door.call()
+    any_net.selector.refuse_after(0, errno.ENOSPC)
+    any_net.until(lambda: door.listener.pauses)
+    assert has_ended(refused)
+    assert door.protocols == []
+    any_net.pass_time(ACCEPT_PAUSE_SECONDS)
+    assert door.listener.pauses == 2, "the listening socket cannot be watched either, and goes on to pause"
+    any_net.selector.refuse_after(None)
+    any_net.pass_time(ACCEPT_PAUSE_SECONDS)
+    door.call(b"hello")
+    any_net.until(lambda: door.protocols and door.protocols[0].chunks)
+
+
+def test_closing_while_the_listening_socket_cannot_be_watched(net: Net) -> None:
+    door = Door(net)
+    door.call()
+    net.selector.refuse_after(0, errno.ENOSPC)
+    net.until(lambda: door.listener.pauses)
+    door.listener.close()
+    net.pass_time(2 * ACCEPT_PAUSE_SECONDS)
+    assert (door.listener.pauses, net.failures) == (1, [])
+
+
 def test_a_protocol_that_cannot_be_made_costs_its_own_caller_and_no_other(any_net: Net) -> None:
     any_net.failures_expected = 1
     door = Door(any_net)

@@ -94,6 +94,30 @@ def test_a_chain_of_ready_callbacks_starves_no_socket(net: Net) -> None:
     assert end.protocol.received == b"hello"
 
 
+def test_what_is_put_off_to_the_next_turn_does_not_run_in_this_one(any_net: Net) -> None:
+    """Whoever asks: a socket's handler, another callback, the turn's end."""
+    called_in: list[int] = []
+    reactor = any_net.reactor
+
+    def put_off() -> None:
+        reactor.call_next_turn(lambda: called_in.append(reactor.turns))
+
+    watch(any_net, "a", [], lambda: put_off() if reactor.turns == 1 else None)
+    reactor.call_soon(put_off)
+    reactor.call_at_turn_end(put_off)
+    any_net.turns(3)
+    assert called_in == [2, 2, 2]
+
+
+def test_what_a_flush_leaves_for_the_turns_end_lets_nobody_sleep(any_net: Net) -> None:
+    said: list[str] = []
+    end = any_net.connect(any_net.recorder(paused=lambda _: any_net.reactor.call_at_turn_end(lambda: said.append("x"))))
+    any_net.reactor.call_soon(lambda: end.connection.write(bytes(10_000_000)))
+    any_net.turns(2)
+    assert said == ["x"]
+    assert any_net.selector.slept == 0
+
+
 def test_turn_end_comes_once_and_after_what_was_collected_during_turn_end(net: Net) -> None:
     said: list[str] = []
     net.reactor.call_soon(lambda: net.reactor.call_at_turn_end(first))
@@ -285,7 +309,7 @@ def test_a_descriptor_number_that_is_reused_within_a_turn_brings_the_new_owner_n
         old.connection.abort()
         sock = near.dup()  # takes the lowest number, the one that has just become free
         numbers.append(sock.fileno())
-        Connection(any_net.reactor, sock, fresh)
+        Connection(any_net.reactor, sock, lambda: fresh)
         first.act = lambda: None
 
     first = watch(any_net, "a", [], replace)

@@ -143,7 +143,7 @@ class TlsNet:
         layer = self.factory()
         assert isinstance(layer, TlsLayer)
         near, far = self.net.tcp_pair() if tcp else self.net.socketpair()
-        Connection(self.net.reactor, near, layer, "peer", 30.0)
+        Connection(self.net.reactor, near, lambda: layer, "peer", 30.0)
         return RawEnd(layer, far)
 
     def connect(
