@@ -144,9 +144,9 @@ def test_a_list_with_names_that_mean_harm(ask: Run) -> None:
 
 
 def test_a_list_that_leads_too_deep(ask: Run) -> None:
-    path = "/" + "d/" * 4_050
+    path = "/" + f"{'d' * 199}/" * 40
     replies = {
-        f"LIST {path}": f"200 {path} OK\n{'n' * 33}, {'d' * 99}/, f\n",
+        f"LIST {path}": f"200 {path} OK\n{'n' * 33}, {'d' * 190}/, f\n",
         f"SHOW {path}f": f"200 {path}f OK\nx\n",
     }
     code, out, err = ask(replies, "list", "-rl", path)
