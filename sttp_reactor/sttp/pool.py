@@ -5,6 +5,9 @@ and the interpreter's lock changing hands each time. So jobs are collected until
 handed over together; one worker is woken for all of them, and its results come back in one call. Only when a job has
 waited for STUCK_SECONDS, because the disk is slow, are more workers woken.
 
+Who has many jobs there does not hold up who has one: workers take them in turns (`fair_queue`). The jobs of one waiter
+are begun in the order they came; where there is one worker, as for writes, all jobs are done one after the other.
+
 What the workers do is a function given at construction; this module knows nothing of files.
 """
 
@@ -18,7 +21,8 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Generic, Protocol, TypeVar
 
-from sttp_reactor.limits import BATCH_JOBS, QUEUED_JOBS, STUCK_SECONDS
+from sttp_reactor.limits import BATCH_JOBS, QUEUED_JOBS, STUCK_MOST_SECONDS, STUCK_SECONDS
+from sttp_reactor.sttp.fair_queue import FairQueue
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +36,6 @@ class Loop(Protocol):
     now: float
 
     def clock(self) -> float: ...
-    def call_soon(self, callback: Callable[[], None]) -> None: ...
     def call_soon_threadsafe(self, callback: Callable[[], None]) -> None: ...
     def call_in_lull(self, callback: Callable[[], None]) -> None: ...
     def call_later(self, delay: float, callback: Callable[[], None]) -> Any: ...
@@ -49,6 +52,7 @@ class Pool(Generic[Job, Result]):
         work: Callable[[Iterator[Job]], Iterable[tuple[Job, Result]]],
         deliver: Callable[[list[tuple[Job, Result]]], None],
         fail: Callable[[Job, Exception], Result],
+        waiter_of: Callable[[Job], object],
         *,
         most: int = BATCH_JOBS,
         capacity: int = QUEUED_JOBS,
@@ -58,7 +62,7 @@ class Pool(Generic[Job, Result]):
 
         `deliver(results)` runs in the loop, once a batch. Should `work` raise, each job it had taken gets
         `fail(job, error)` as its result, and the traceback is logged: a batch that goes wrong costs nobody else
-        anything, and the thread lives on.
+        anything, and the thread lives on. `waiter_of(job)` says who waits for it; workers take turns between them.
         """
         self._loop = loop
         self._work = work
@@ -67,12 +71,13 @@ class Pool(Generic[Job, Result]):
         self._most = most
         self._capacity = capacity
         self._collected: list[Job] = []  # not handed over yet
-        self._queue: deque[Job] = deque()
+        self._queue = FairQueue(waiter_of)
         self._finished: deque[tuple[Job, Result]] = deque()  # workers append, the loop takes
         self._bell: queue.SimpleQueue[bool] = queue.SimpleQueue()  # one item wakes one worker; False ends it
         self._lock = threading.Lock()  # guards _awake, and with it the decision whom to wake
         self._awake = 0
-        self._watching = False
+        self._watch_timer: Any = None  # while jobs are under way, where another worker could be woken for them
+        self._watch_seconds = STUCK_SECONDS
         self._waiting: deque[Callable[[], None]] = deque()
         self._under_way = 0
         self._threads = [
@@ -127,32 +132,36 @@ class Pool(Generic[Job, Result]):
             self._awake += wake
         if wake:
             self._bell.put(True)
-        if not self._watching and len(self._threads) > 1:
-            self._watch()
+        if len(self._threads) > 1 and (self._watch_timer is None or self._watch_seconds > STUCK_SECONDS):
+            self._watch(STUCK_SECONDS)
 
-    def _watch(self) -> None:
-        first = self._first_in_queue()
-        self._watching = self._under_way > 0
-        if self._watching:
-            self._loop.call_later(STUCK_SECONDS, lambda: self._look_for_stuck(first))
-
-    def _first_in_queue(self) -> Job | None:
-        try:
-            return self._queue[0]
-        except IndexError:  # a worker was quicker, perhaps in this very moment
-            return None
+    def _watch(self, seconds: float) -> None:
+        """Look after `seconds` whether a worker is stuck; sooner, where that was to be looked at later."""
+        if self._watch_timer is not None:
+            self._watch_timer.cancel()
+            self._watch_timer = None
+        self._watch_seconds = seconds
+        if self._under_way:
+            first = self._queue.first()
+            self._watch_timer = self._loop.call_later(seconds, lambda: self._look_for_stuck(first))
 
     def _look_for_stuck(self, first: Job | None) -> None:
-        """If the job that was first in the queue still is, everybody who sleeps is needed; and what a worker has done
-        before it got stuck need not wait for the rest of its batch."""
-        if first is not None and self._first_in_queue() is first:
+        """If the job that was first in the queue still is, the worker that should have taken it is stuck, and whoever
+        sleeps is woken. What a worker has done before it got stuck is delivered without the rest of its batch."""
+        self._watch_timer = None
+        moved = bool(self._finished)
+        if first is not None and self._queue.first() is first:
             with self._lock:
                 wake = min(len(self._queue), len(self._threads) - self._awake)
                 self._awake += wake
             for _ in range(wake):
                 self._bell.put(True)
+            moved = moved or wake > 0
+        elif first is not None or self._queue.first() is not None:
+            moved = True
         self._receive()
-        self._watch()
+        if self._watch_timer is None:  # nothing has been handed over meanwhile
+            self._watch(STUCK_SECONDS if moved else min(2 * self._watch_seconds, STUCK_MOST_SECONDS))
 
     def _receive(self) -> None:
         results = [self._finished.popleft() for _ in range(len(self._finished))]
@@ -197,7 +206,7 @@ class Pool(Generic[Job, Result]):
             if taken and self._loop.clock() >= enough:
                 return
             try:
-                job = self._queue.popleft()
+                job = self._queue.take()
             except IndexError:
                 return
             taken.append(job)

@@ -21,11 +21,13 @@ import math
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import partial
+from operator import attrgetter
 from typing import Any, Final, Protocol
 
 from sttp_reactor.errors import StoreError, StoreFailed
 from sttp_reactor.limits import (
     CHECKPOINT_SECONDS,
+    COMMIT_DIRECTORIES,
     COMMIT_WRITES,
     DISK_THREADS,
     LIST_THREADS,
@@ -58,8 +60,8 @@ _OK: Final = Status.OK
 _DONE: Final = {Action.CREATE: Status.CREATED, Action.UPDATE: Status.OK, Action.DELETE: Status.DELETED}
 
 
-class Asker(Protocol):
-    """Who has asked for something."""
+class Waiter(Protocol):
+    """Who waits for a reply: a session."""
 
     is_gone: bool
     """Nobody is there any more to read an answer. Once so, always so; workers look at it, too."""
@@ -75,10 +77,10 @@ ANYBODY: Final = _Anybody()
 class _Read:
     """A SHOW or LIST under way, and who waits for its reply."""
 
-    __slots__ = ("askers", "begun_at", "is_begun", "is_stable", "key", "request", "waiting")
+    __slots__ = ("begun_at", "is_begun", "is_stable", "key", "request", "waiter", "waiters", "waiting")
 
     def __init__(
-        self, key: bytes, request: Request, begun_at: float, done: Done, asker: Asker, *, is_stable: bool
+        self, key: bytes, request: Request, begun_at: float, done: Done, waiter: Waiter, *, is_stable: bool
     ) -> None:
         self.is_stable = is_stable  # no change of the file was under way when we were asked
         self.is_begun = False  # a worker sets it before it looks at the file
@@ -86,12 +88,14 @@ class _Read:
         self.request = request
         self.begun_at = begun_at  # before the disk is read, so that nothing cached passes for younger than it is
         self.waiting = [done]
-        self.askers = [asker]
+        self.waiter = waiter  # whose turn it takes up: the first one's
+        self.waiters = [waiter]
 
     @property
     def is_abandoned(self) -> bool:
-        """Nobody waits any more. A read that is, is not joined: so a worker that finds it so may leave it undone."""
-        return self.askers[-1].is_gone and all(asker.is_gone for asker in self.askers)
+        """Nobody waits any more. The loop lets nobody join such a read, so a worker that finds it abandoned may leave
+        it undone: nobody can have come since."""
+        return self.waiters[-1].is_gone and all(waiter.is_gone for waiter in self.waiters)
 
     @property
     def may_be_joined(self) -> bool:
@@ -103,15 +107,21 @@ class _Read:
 class _Change:
     """A CREATE, UPDATE or DELETE under way; only the one who asked waits for it."""
 
-    __slots__ = ("done", "request")
+    __slots__ = ("done", "request", "waiter")
 
-    def __init__(self, request: Request, done: Done) -> None:
+    def __init__(self, request: Request, done: Done, waiter: Waiter) -> None:
         self.request = request
         self.done = done
+        self.waiter = waiter
 
 
-# A job of the writer's that changes no file: empty the journal.
-_CHECKPOINT: Final = None
+class _Checkpoint:
+    """A job of the writer's that changes no file: empty the journal. Nobody waits for it."""
+
+    waiter = ANYBODY
+
+
+_WAITER_OF: Final = attrgetter("waiter")
 
 
 class Service:
@@ -138,13 +148,14 @@ class Service:
         self._readers = self._make_readers("sttp-read", disk_threads)
         # A LIST may take a thousand times as long as a SHOW, so SHOWs do not queue behind LISTs.
         self._listers = self._make_readers("sttp-list", min(disk_threads, LIST_THREADS))
-        self._writer: Pool[_Change | None, bytes] = Pool(
+        self._writer: Pool[_Change | _Checkpoint, bytes] = Pool(
             loop,
             "sttp-write",
             1,
             self._commit,
             self._after_commit,
-            lambda change, _: b"" if change is None else _internal(change.request),
+            lambda job, _: _internal(job.request) if isinstance(job, _Change) else b"",
+            _WAITER_OF,
             most=COMMIT_WRITES,
         )
         self._sweep_timer: Any = None  # while the cache is being swept, or will be
@@ -152,10 +163,18 @@ class Service:
         self._checkpoint_due = False
         self.reads = self.writes = 0  # answered so far; what the cache has answered is in its own statistics
         if team is not None and team.has_inherited:
-            self._writer.submit(_CHECKPOINT)  # its turn recovers what our predecessor has left
+            self._writer.submit(_Checkpoint())  # its turn recovers what our predecessor has left
 
     def _make_readers(self, name: str, threads: int) -> Pool[_Read, bytes]:
-        return Pool(self._loop, name, threads, self._read, self._after_reads, lambda read, _: _internal(read.request))
+        return Pool(
+            self._loop,
+            name,
+            threads,
+            self._read,
+            self._after_reads,
+            lambda read, _: _internal(read.request),
+            _WAITER_OF,
+        )
 
     def fast_way(self) -> FastWay:
         """Called with a chunk and the time, it gives the joined replies where all of the chunk is whole SHOW lines
@@ -182,32 +201,32 @@ class Service:
         pool: Pool[Any, bytes] = self._writer if request.action.is_write else self._readers_for(request)
         pool.when_room(callback)
 
-    def start(self, request: Request, done: Done, asker: Asker = ANYBODY) -> bool:
+    def start(self, request: Request, done: Done, waiter: Waiter = ANYBODY) -> bool:
         """Have the disk asked. `done(reply)` is called once, later; or, where the queue is full, never: then the
-        answer is False, and `when_room` tells when to ask again. A change is made even if its asker is gone by then; a
+        answer is False, and `when_room` tells when to ask again. A change is made even if its waiter is gone by then; a
         read is not, and what it is answered means nothing."""
         if request.action.is_write:
-            return self._start_change(request, done)
+            return self._start_change(request, done, waiter)
         if self._team is not None and self._team.has_news:
             self._catch_up(self._team)
         key = _key(request.path) if request.action is _SHOW else b""
         read = self._reads.get(key) if key else None
         if read is not None and read.may_be_joined:
             read.waiting.append(done)
-            read.askers.append(asker)
+            read.waiters.append(waiter)
             return True
         is_stable = key not in self._changing and (
             self._team is None or not self._team.unsettled or self._team.is_settled(key)
         )
-        read = _Read(key, request, self._loop.now, done, asker, is_stable=is_stable)
+        read = _Read(key, request, self._loop.now, done, waiter, is_stable=is_stable)
         if not self._readers_for(request).submit(read):
             return False
         if key:
             self._reads[key] = read
         return True
 
-    def _start_change(self, request: Request, done: Done) -> bool:
-        if not self._writer.submit(_Change(request, done)):
+    def _start_change(self, request: Request, done: Done, waiter: Waiter) -> bool:
+        if not self._writer.submit(_Change(request, done, waiter)):
             return False
         if self._team is None and request.action is not _UPDATE:
             key = _key(request.path)
@@ -263,16 +282,15 @@ class Service:
                 read.is_begun = True
                 yield read, b"" if read.is_abandoned else _reply_to_read(reader, read.request)
 
-    def _commit(self, changes: Iterator[_Change | None]) -> list[tuple[_Change | None, bytes]]:
-        taken = list(changes)
-        asked = [change for change in taken if change is not None]
-        if len(asked) < len(taken):
+    def _commit(self, jobs: Iterator[_Change | _Checkpoint]) -> list[tuple[_Change | _Checkpoint, bytes]]:
+        taken = list(_one_commit(jobs))
+        changes = [job for job in taken if isinstance(job, _Change)]
+        if len(changes) < len(taken):
             self._checkpoint()
-        outcomes = self._carry_out([_write(change.request) for change in asked])
-        results: list[tuple[_Change | None, bytes]] = [
-            (change, _reply_to_change(change.request, outcome)) for change, outcome in zip(asked, outcomes, strict=True)
+        outcomes = iter(self._carry_out([_write(change.request) for change in changes]))
+        return [
+            (job, _reply_to_change(job.request, next(outcomes)) if isinstance(job, _Change) else b"") for job in taken
         ]
-        return results + [(None, b"")] * (len(taken) - len(asked))
 
     def _carry_out(self, writes: Sequence[Write]) -> list[StoreError | None]:
         if self._team is None or not writes:
@@ -308,8 +326,8 @@ class Service:
                     self._see_to_sweeping()
             self._answer(read.waiting, reply)
 
-    def _after_commit(self, results: list[tuple[_Change | None, bytes]]) -> None:
-        changes = [(change, reply) for change, reply in results if change is not None]
+    def _after_commit(self, results: list[tuple[_Change | _Checkpoint, bytes]]) -> None:
+        changes = [(job, reply) for job, reply in results if isinstance(job, _Change)]
         if self._team is None:
             for change, _ in changes:
                 self._changed(change.request)
@@ -400,7 +418,7 @@ class Service:
         if self._checkpoint_due:
             self._loop.call_later(CHECKPOINT_SECONDS - quiet, self._maybe_checkpoint)
         else:
-            self._writer.submit(_CHECKPOINT)
+            self._writer.submit(_Checkpoint())
 
 
 def no_replies(_chunk: bytes, _now: float) -> None:
@@ -410,6 +428,20 @@ def no_replies(_chunk: bytes, _now: float) -> None:
 def _key(path: bytes) -> bytes:
     """The cache's key of a file: the request line that shows it, as a well-behaved client sends it."""
     return b"SHOW %b\n" % path
+
+
+def _one_commit(jobs: Iterator[_Change | _Checkpoint]) -> Iterator[_Change | _Checkpoint]:
+    """As many of the next jobs as one commit takes: until its CREATEs may have to make COMMIT_DIRECTORIES, those
+    counted once that several of them need. Everybody in a commit waits for the whole of it."""
+    seen = {b""}
+    for job in jobs:
+        yield job
+        if isinstance(job, _Change) and job.request.action is Action.CREATE:
+            directory = job.request.path
+            while (directory := directory[: directory.rfind(b"/")]) not in seen:
+                seen.add(directory)
+            if len(seen) > COMMIT_DIRECTORIES:
+                return
 
 
 def _write(request: Request) -> Write:

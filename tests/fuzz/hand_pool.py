@@ -14,6 +14,7 @@ from scripted import Bench, FakeTransport, Talk, _Mishaps
 
 from sttp_reactor.store.base import Store
 from sttp_reactor.sttp import service
+from sttp_reactor.sttp.fair_queue import FairQueue
 from sttp_reactor.sttp.session import SessionLimits
 
 # Few, so that a script of a few lines fills the queue.
@@ -27,7 +28,8 @@ _MAX_IDLE_TURNS: Final = 40
 
 
 class HandPool:
-    """A `pool.Pool`. Jobs are begun in their order; what was begun together comes back together, and in any order."""
+    """A `pool.Pool`. Waiters take turns, and the jobs of one are begun in their order; what was begun together comes
+    back together, and in any order."""
 
     def __init__(
         self,
@@ -37,6 +39,7 @@ class HandPool:
         work: Callable[[Iterator[Any]], Iterable[tuple[Any, Any]]],
         deliver: Callable[[list[tuple[Any, Any]]], None],
         fail: object,
+        waiter_of: Callable[[Any], object],
         *,
         most: int = 64,
         capacity: int = 0,
@@ -45,7 +48,7 @@ class HandPool:
         self._work = work
         self._deliver = deliver
         self._most = most
-        self._queue: deque[Any] = deque()
+        self._queue: FairQueue[Any] = FairQueue(waiter_of)
         self._done: list[list[tuple[Any, Any]]] = []  # batches that are not delivered yet
         self._waiting: deque[Callable[[], None]] = deque()
         self.under_way = 0
@@ -57,7 +60,7 @@ class HandPool:
     def submit(self, job: Any) -> bool:
         if not self.has_room:
             return False
-        self._queue.append(job)
+        self._queue.extend([job])
         self.under_way += 1
         return True
 
@@ -69,9 +72,12 @@ class HandPool:
 
     def work(self, most: int) -> None:
         """One worker takes a batch and does it; nobody has heard of it yet."""
-        jobs = [self._queue.popleft() for _ in range(min(most, self._most, len(self._queue)))]
-        if jobs:
-            self._done.append(list(self._work(iter(jobs))))
+        if self._queue:
+            self._done.append(list(self._work(self._take(min(most, self._most)))))
+
+    def _take(self, most: int) -> Iterator[Any]:
+        for _ in range(min(most, len(self._queue))):
+            yield self._queue.take()
 
     def deliver(self, *, newest: bool) -> None:
         """The loop hears of one batch. A single worker's come in their order."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import queue
+import random
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -11,8 +12,17 @@ from typing import Any
 import pytest
 from scripted import PATIENCE_SECONDS, Gate, HandClock
 
-from sttp_reactor.limits import STUCK_SECONDS
+from sttp_reactor.limits import NEXT_JOBS, STUCK_MOST_SECONDS, STUCK_SECONDS
 from sttp_reactor.sttp.pool import Pool
+
+
+class FakeTimer:
+    def __init__(self, loop: FakeLoop, entry: tuple[float, Callable[[], None]]) -> None:
+        self.entry = entry
+        self._loop = loop
+
+    def cancel(self) -> None:
+        self._loop.timers = [entry for entry in self._loop.timers if entry is not self.entry]
 
 
 class FakeLoop:
@@ -25,17 +35,16 @@ class FakeLoop:
         self.timers: list[tuple[float, Callable[[], None]]] = []
         self._posted: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
 
-    def call_soon(self, callback: Callable[[], None]) -> None:
-        raise AssertionError("the pool has no use for it")
-
     def call_soon_threadsafe(self, callback: Callable[[], None]) -> None:
         self._posted.put(callback)
 
     def call_in_lull(self, callback: Callable[[], None]) -> None:
         self.turn_end.append(callback)
 
-    def call_later(self, delay: float, callback: Callable[[], None]) -> None:
-        self.timers.append((delay, callback))
+    def call_later(self, delay: float, callback: Callable[[], None]) -> FakeTimer:
+        timer = FakeTimer(self, (delay, callback))
+        self.timers.append(timer.entry)
+        return timer
 
     def end_turn(self) -> None:
         callbacks, self.turn_end = self.turn_end, []
@@ -60,6 +69,11 @@ Work = Callable[[Iterator[Any]], list[tuple[Any, Any]]]
 Made = Callable[..., "Workshop"]
 
 
+def waiter_of(job: Any) -> object:
+    """Numbers from 1,000 on are jobs of one waiter a thousand; the others, each its own."""
+    return job // 1000 if isinstance(job, int) and job >= 1000 else job
+
+
 class Workshop:
     """A pool of workers that double numbers. A number with a gate waits there; `faults` are raised instead."""
 
@@ -77,6 +91,7 @@ class Workshop:
             work or self.double,
             self.delivered.append,
             self.fail,
+            waiter_of,
             most=most,
             capacity=capacity,
         )
@@ -180,10 +195,10 @@ def test_one_worker_is_enough_as_long_as_it_gets_on(make: Made) -> None:
 
 
 def test_one_thread_keeps_the_order_over_many_turns(make: Made) -> None:
-    shop = make(most=3)
-    expected = []
+    shop = make(most=3, capacity=1000)
+    expected: list[int] = []
     for turn in range(30):
-        jobs = [100 * turn + number for number in range(turn % 5)]
+        jobs = [1000 + len(expected) + number for number in range(turn)]
         expected += jobs
         shop.submit(*jobs)
     shop.receive_all()
@@ -224,6 +239,55 @@ def test_every_job_is_done_once_however_the_turns_fall(make: Made) -> None:
             shop.receive_all()
     shop.receive_all()
     assert sorted(job for job, _ in shop.results) == list(range(total))
+
+
+# -- Turns --
+
+
+def test_waiters_take_turns(make: Made) -> None:
+    """Who has a hundred jobs does not hold up who has one or two, though these came last."""
+    shop = make(most=1, capacity=1000)
+    gate = shop.gate(1)
+    shop.submit(1)
+    gate.wait_until_reached()
+    shop.submit(*range(1000, 1100))
+    shop.submit(2000, 2001, 2002)
+    shop.submit(3000)
+    gate.open()
+    shop.receive_all()
+    order = [job for job, _ in shop.results]
+    assert order.index(3000) <= NEXT_JOBS + 3
+    assert order.index(2002) <= NEXT_JOBS + 7
+    assert [job for job in order if job < 2000] == [1, *range(1000, 1100)], "each waiter's own stay in order"
+
+
+def test_whoever_comes_new_takes_a_turn_before_everybody_has_had_two(make: Made) -> None:
+    shop = make(most=1, capacity=1000)
+    gate = shop.gate(1)
+    shop.submit(1)
+    gate.wait_until_reached()
+    shop.submit(*(1000 * waiter + number for waiter in range(1, 41) for number in range(3)))
+    gate.open()
+    shop.receive_all()
+    order = [job for job, _ in shop.results][1:]
+    assert sorted(job // 1000 for job in order[:40]) == list(range(1, 41))
+
+
+def test_the_order_of_a_waiter_outlasts_any_mixture(make: Made) -> None:
+    """One worker, hand-overs that race with it: what is taken is each waiter's own, in its order, all of it once."""
+    shop = make(most=5, capacity=5000)
+    given: dict[int, list[int]] = {waiter: [] for waiter in range(1, 8)}
+    chance = random.Random(7)
+    for _ in range(300):
+        jobs = []
+        for waiter in chance.sample(sorted(given), chance.randrange(0, 7)):
+            for _ in range(chance.randrange(1, 4)):
+                given[waiter].append(1000 * waiter + len(given[waiter]))
+                jobs.append(given[waiter][-1])
+        shop.submit(*jobs)
+    shop.receive_all()
+    order = [job for job, _ in shop.results]
+    assert {waiter: [job for job in order if job // 1000 == waiter] for waiter in given} == given
 
 
 # -- The bound --
@@ -405,6 +469,31 @@ def test_when_all_are_stuck_the_rest_waits(make: Made) -> None:
     assert sorted(shop.results) == [(2, 4), (3, 6)]
     gates[0].open()
     shop.receive_all()
+
+
+def test_a_job_that_hangs_is_looked_at_less_and_less_often(make: Made) -> None:
+    """Each look is a turn of the loop: 470 a second for as long as it hangs would be a busy loop."""
+    shop = make(threads=2)
+    gate = shop.gate(1)
+    shop.submit(1)
+    gate.wait_until_reached()
+    waited = []
+    while not waited or waited[-1] < STUCK_MOST_SECONDS:
+        ((delay, _),) = shop.loop.timers
+        waited.append(delay)
+        shop.loop.fire_timers()
+    assert waited[0] == STUCK_SECONDS
+    assert len(waited) < 12
+    shop.submit(2, 3)
+    ((delay, _),) = shop.loop.timers
+    assert delay == STUCK_SECONDS, "somebody new may have to wait behind it, and is looked after at once"
+    shop.loop.fire_timers()
+    while len(shop.results) < 2:
+        shop.loop.receive()
+    gate.open()
+    shop.receive_all()
+    shop.loop.fire_timers()
+    assert shop.loop.timers == []
 
 
 def test_one_thread_alone_is_not_watched(make: Made) -> None:

@@ -16,7 +16,7 @@ import pytest
 from scripted import PATIENCE_SECONDS, Bench, Gate, ScriptedStore, request
 
 from sttp_reactor.errors import CannotCreatePath, FileMissing, PathMissing, Refused, StoreFailed
-from sttp_reactor.limits import CHECKPOINT_SECONDS, QUEUED_JOBS, SWEEP_SECONDS, SWEEP_SLICE
+from sttp_reactor.limits import CHECKPOINT_SECONDS, COMMIT_DIRECTORIES, QUEUED_JOBS, SWEEP_SECONDS, SWEEP_SLICE
 from sttp_reactor.net.throttle import Throttle
 from sttp_reactor.store.base import Operation, Write
 from sttp_reactor.store.memory import MemoryStore
@@ -299,7 +299,7 @@ def test_lists_are_read_each_time(bench: Bench) -> None:
 # -- LISTs, which may take long, and reads that nobody waits for --
 
 
-class Asker:
+class Waiter:
     """Who asks, and may leave."""
 
     is_gone = False
@@ -320,15 +320,15 @@ def test_shows_do_not_queue_behind_lists(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("line", [b"SHOW /b", b"LIST /"])
-def test_a_read_whose_askers_are_all_gone_is_not_done(bench: Bench, line: bytes) -> None:
+def test_a_read_whose_waiters_are_all_gone_is_not_done(bench: Bench, line: bytes) -> None:
     gate = bench.store.gate("before show /a" if line.startswith(b"SHOW") else "before list")
     bench.start(SHOW if line.startswith(b"SHOW") else b"LIST /")
     gate.wait_until_reached()
-    askers = [Asker(), Asker()]
-    for asker in askers:
-        assert bench.service.start(request(line), lambda _: None, asker)
-    for asker in askers:
-        asker.is_gone = True
+    waiters = [Waiter(), Waiter()]
+    for waiter in waiters:
+        assert bench.service.start(request(line), lambda _: None, waiter)
+    for waiter in waiters:
+        waiter.is_gone = True
     gate.open()
     bench.rest()
     assert b"/b" not in bench.store.shown
@@ -340,11 +340,11 @@ def test_a_read_is_done_for_the_one_who_stays(bench: Bench) -> None:
     gate = bench.store.gate("before show /a")
     bench.start(SHOW)
     gate.wait_until_reached()
-    askers = [Asker(), Asker(), Asker()]
+    waiters = [Waiter(), Waiter(), Waiter()]
     replies: list[bytes] = []
-    for asker in askers:
-        bench.service.start(request(b"SHOW /b"), replies.append, asker)
-    askers[0].is_gone = askers[2].is_gone = True
+    for waiter in waiters:
+        bench.service.start(request(b"SHOW /b"), replies.append, waiter)
+    waiters[0].is_gone = waiters[2].is_gone = True
     gate.open()
     bench.rest()
     assert replies == [b"200 /b OK\nother\n"] * 3
@@ -354,9 +354,9 @@ def test_an_abandoned_read_is_not_joined(bench: Bench) -> None:
     gate = bench.store.gate("before show /a")
     bench.start(SHOW)
     gate.wait_until_reached()
-    asker = Asker()
-    bench.service.start(request(b"SHOW /b"), lambda _: None, asker)
-    asker.is_gone = True
+    waiter = Waiter()
+    bench.service.start(request(b"SHOW /b"), lambda _: None, waiter)
+    waiter.is_gone = True
     replies = bench.start(b"SHOW /b")
     gate.open()
     bench.until(lambda: bool(replies))
@@ -364,10 +364,10 @@ def test_an_abandoned_read_is_not_joined(bench: Bench) -> None:
     assert bench.store.shown.count(b"/b") == 1
 
 
-def test_a_change_is_made_though_its_asker_is_gone(bench: Bench) -> None:
-    asker = Asker()
-    bench.service.start(request(b"UPDATE /a new"), lambda _: None, asker)
-    asker.is_gone = True
+def test_a_change_is_made_though_its_waiter_is_gone(bench: Bench) -> None:
+    waiter = Waiter()
+    bench.service.start(request(b"UPDATE /a new"), lambda _: None, waiter)
+    waiter.is_gone = True
     bench.rest()
     assert bench.store.files[b"/a"] == b"new"
 
@@ -740,3 +740,35 @@ def test_a_list_at_the_greatest_depth_names_nothing() -> None:
         assert bench.ask(b"LIST " + b"/d" * 63 + b"/") == b"200 %b/ OK\nd/, f\n" % (b"/d" * 63)
         assert bench.ask(b"LIST " + deepest) == b"200 %b OK\n\n" % deepest
         assert bench.ask(b"LIST " + deepest + b"/") == b"200 %b/ OK\n\n" % deepest
+
+
+def test_a_commit_makes_a_bounded_number_of_directories() -> None:
+    """Everybody who shares a sync waits for all that is in it: one client's deep CREATEs are spread over several."""
+    with Bench(ScriptedStore({b"/a": b"old"})) as bench:
+        gate = bench.store.gate("before commit")
+        bench.start(b"UPDATE /a first")
+        gate.wait_until_reached()
+        deep, honest = Waiter(), Waiter()
+        replies: list[bytes] = []
+        for number in range(12):
+            line = b"CREATE /%d%b/f x" % (number, b"/d" * 62)
+            assert bench.service.start(request(line), replies.append, deep)
+        assert bench.service.start(request(b"UPDATE /a text"), replies.append, honest)
+        gate.open()
+        bench.rest()
+        batches = [[write.path[:3] for write in batch] for batch in bench.store.committed]
+        assert [len(batch) for batch in batches[1:]] == [1 + COMMIT_DIRECTORIES // 63 + 1, 3, 3, 3]
+        assert b"/a" in batches[1], "it takes its turn among them"
+        assert len(replies) == 13
+
+
+def test_a_commit_counts_a_directory_once() -> None:
+    with Bench() as bench:
+        gate = bench.store.gate("before commit")
+        bench.start(b"CREATE /a x")
+        gate.wait_until_reached()
+        for number in range(100):
+            assert bench.service.start(request(b"CREATE /e%b/f%d x" % (b"/d" * 62, number)), lambda _: None)
+        gate.open()
+        bench.rest()
+        assert [len(batch) for batch in bench.store.committed] == [1, 100]
