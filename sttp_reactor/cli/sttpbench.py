@@ -11,7 +11,7 @@ from sttp_reactor.cli.sttpbench_compare import compare
 from sttp_reactor.cli.sttpbench_output import check_files, complain, say, takes_standard_output, write_file
 from sttp_reactor.cli.sttpbench_signals import on_interrupt
 from sttp_reactor.cli.sttpbench_stress import stress
-from sttp_reactor.cli.sttpbench_tls import with_trust
+from sttp_reactor.cli.sttpbench_target import read_target, with_trust
 from sttp_reactor.load.checks import CHECK_FAILED_EXIT, Check, parse_check
 from sttp_reactor.load.draws import parse_distribution
 from sttp_reactor.load.faults import LoadError, MissingExtra, Unreachable
@@ -36,16 +36,21 @@ from sttp_reactor.load.processes import Load, View
 from sttp_reactor.load.procfs import check_pid
 from sttp_reactor.load.result import Result
 from sttp_reactor.load.summary import summarise
-from sttp_reactor.load.target import Target, parse_target
 
 DOC = """Load an STTP server, verify every reply, and measure.
 
 Usage:
   sttpbench [options] [--check=EXPR]... [URL]
 
-URL is sttp://host:port/directory/, host:port, [IPv6]:port or unix:/path/of/socket; without one, 127.0.0.1:8080.
-sttps://host:port/directory/ is the same by TLS, on port 8443 unless given.
+URL is sttp://host[:port]/directory/, host[:port]/directory/, unix:/path/of/socket, or a plain /directory/ on the server
+that -a and -p name. The port is that of -p or STTPC_PORT, or 8080, unless given; an IPv6 address stands in brackets.
+sttps://host[:port]/directory/ is the same by TLS, on port 8443.
 The keys are made in the directory (/sttpbench/) before the load and deleted after it.
+
+Server:
+  -a, --address=ADDR    The host without a URL that names one, sttps://host for TLS, or, beginning with "/" or "unix:/",
+                        its Unix socket. Without: STTPC_ADDRESS or 127.0.0.1.
+  -p, --port=PORT       Its port, and that of a host without one. Without: STTPC_PORT, 8080, or 8443 for TLS.
 
 Load:
   -c, --connections=N   Connections. [default: 50]
@@ -123,7 +128,7 @@ def make_plan(options: dict[str, Any]) -> Plan:
     requests = options["--requests"] and parse_count(options["--requests"], "-n")
     seconds = options["--duration"] and parse_seconds(options["--duration"], "-d")
     plan = Plan(
-        target=with_trust(parse_target(options["URL"]) if options["URL"] else Target(), options),
+        target=with_trust(read_target(options), options),
         connections=parse_count(options["--connections"], "-c", MAX_CONNECTIONS),
         pipeline=parse_count(options["--pipeline"], "-P", MAX_PIPELINE),
         processes=parse_count(options["--processes"], "-j", MAX_PROCESSES),

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 
 from sttp_reactor.cli.arguments import parse, refuse
+from sttp_reactor.cli.default_server import DefaultServer
 from sttp_reactor.cli.sttpbench_output import complain, say
 from sttp_reactor.cli.sttpbench_signals import on_interrupt
-from sttp_reactor.client import Endpoint, parse_host, parse_port
 from sttp_reactor.errors import LocalError
 from sttp_reactor.load.faults import LoadError, Unreachable
 from sttp_reactor.load.plan import MAX_CONNECTIONS, MAX_KEYS, parse_count
@@ -22,8 +23,9 @@ Usage:
   stress.sh [options]
 
 Options:
-  -a ADDRESS  The server: a name, an IPv4 or IPv6 address, or the path of a Unix socket. [default: localhost]
-  -p PORT     Its port. [default: 8080]
+  -a ADDRESS  The server: a name, an IPv4 or IPv6 address, or the path of a Unix socket. Without: STTPC_ADDRESS or
+              127.0.0.1.
+  -p PORT     Its port. Without: STTPC_PORT or 8080.
   -i MS       Pause of each connection between a reply and its next request, in milliseconds. [default: 0]
   -c COUNT    Connections, each with one request at a time. [default: 10]
   -n COUNT    Snippets. [default: 1000]
@@ -61,7 +63,7 @@ def stress(argv: Sequence[str]) -> int:
 def _make(argv: Sequence[str]) -> Stress:
     words = parse(DOC, argv, command=_COMMAND)
     try:
-        target = Target(Endpoint(parse_host(words["-a"]), parse_port(words["-p"])), "/snippets/")
+        target = Target(DefaultServer(words["-a"], words["-p"], os.environ).endpoint, "/snippets/")
         pause = words["-i"]
         if not (pause.isascii() and pause.isdigit() and int(pause) <= _MAX_PAUSE_MS):
             raise LoadError(f"-i: expected milliseconds from 0 to {_MAX_PAUSE_MS:,}, got '{pause}'")

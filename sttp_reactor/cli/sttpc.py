@@ -13,7 +13,7 @@ from sttp_reactor.cli.sttpc_input import read_contents
 from sttp_reactor.cli.sttpc_output import CannotPrint, Output, say
 from sttp_reactor.cli.sttpc_report import Report
 from sttp_reactor.cli.sttpc_servers import Servers
-from sttp_reactor.cli.sttpc_targets import Target, fetch_target, read_targets
+from sttp_reactor.cli.sttpc_targets import PathUse, Target, fetch_target, read_targets
 from sttp_reactor.cli.sttpc_tls import read_tls
 from sttp_reactor.errors import LocalError
 
@@ -31,18 +31,19 @@ Usage:
 fetch prints the text under PATH on HOST[:PORT], or the names for a path that ends in "/"; show prints texts, list the
 names in a directory ("/" without URL), ping how quickly a server answers. The others print nothing when they succeed.
 
-URL is sttp://host[:port]/path, host:port/path, or a plain /path on the server that -a and -p name. The port is 8080
-unless given; an IPv6 address stands in brackets. In the first two forms %XX is decoded and "?" and "#" have to be
-written %3F and %23; a plain /path, and the PATH of fetch, are taken literally. sttps://host[:port]/path is the same by
-TLS, on port 8443 unless given; HOST may be sttps://host[:port] too.
+URL is sttp://host[:port]/path, host[:port]/path, or a plain /path on the server that -a and -p name. The port is that
+of -p or STTPC_PORT, or 8080, unless given; an IPv6 address stands in brackets. In the first two forms %XX is decoded
+and "?" and "#" have to be written %3F and %23; a plain /path, and the PATH of fetch, are taken literally.
+sttps://host[:port]/path is the same by TLS, on port 8443; HOST may be sttps://host[:port] too, and unix:/path/of/socket
+names a server by its Unix socket.
 
 CONTENT is the text, without quotes of its own. If it is "-", or left out while standard input is not a terminal, one
 line of standard input is the text; more than one line is an error, and then nothing is sent.
 
 Server:
-  -a ADDR, --address ADDR   The host of plain paths, sttps://host for TLS, or, beginning with "/", its Unix socket.
-                            Without: STTPC_ADDRESS or 127.0.0.1.
-  -p PORT, --port PORT      Its port. Without: STTPC_PORT, 8080, or 8443 for TLS.
+  -a ADDR, --address ADDR   The host of plain paths, sttps://host for TLS, or, beginning with "/" or "unix:/", its Unix
+                            socket. Without: STTPC_ADDRESS or 127.0.0.1.
+  -p PORT, --port PORT      Its port, and that of a host without one. Without: STTPC_PORT, 8080, or 8443 for TLS.
   --timeout SECONDS         Give up a request that takes longer, connecting included; 500ms and 2m are understood too.
                             [default: 5]
   --retry N                 Try N more times to connect, with growing pauses. A request that may have been carried out
@@ -123,13 +124,13 @@ def _output(arguments: dict[str, Any]) -> Output:
 
 
 def _targets(arguments: dict[str, Any], environ: Mapping[str, str]) -> list[Target]:
+    address, port = arguments["--address"], arguments["--port"]
     if not arguments["fetch"]:
-        return read_targets(
-            arguments["URL"], arguments["--address"], arguments["--port"], environ, path_needed=not arguments["ping"]
-        )
-    if arguments["--address"] is not None or arguments["--port"] is not None:
-        raise LocalError("fetch takes its server as HOST[:PORT], not from --address and --port")
-    return [fetch_target(arguments["HOST"], arguments["PATH"])]
+        path: PathUse = "unused" if arguments["ping"] else "optional" if arguments["list"] else "needed"
+        return read_targets(arguments["URL"], address, port, environ, path=path)
+    if address is not None:
+        raise LocalError("fetch takes its server as HOST[:PORT], not from --address")
+    return [fetch_target(arguments["HOST"], arguments["PATH"], port, environ)]
 
 
 def _carry_out(arguments: dict[str, Any], targets: list[Target], commands: Commands) -> None:

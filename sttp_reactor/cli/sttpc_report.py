@@ -9,7 +9,7 @@ from sttp_reactor.cli.sttpc_output import Output
 from sttp_reactor.cli.sttpc_servers import error_name, exit_code
 from sttp_reactor.cli.sttpc_targets import Target
 from sttp_reactor.client import Timing, split_names
-from sttp_reactor.errors import ReplyError, SttpError
+from sttp_reactor.errors import HostUnknown, ReplyError, SttpError
 from sttp_reactor.wire.encoder import encode_response
 from sttp_reactor.wire.messages import Action, Request, Response, Status
 
@@ -53,16 +53,18 @@ class Report:
     def failure(self, target: Target, action: str, error: SttpError, timing: Timing) -> None:
         """Tell that a request had no reply, or, for PING, not the right one."""
         self.fail(exit_code(error))
+        hint = _path_hint(target) if isinstance(error, HostUnknown) else ""
         if self.output.as_json:
             fields = _asked(target, action) | {"ok": False}
             if isinstance(error, ReplyError):
                 fields |= _replied(error.reply)
             else:
-                fields |= {"status": None, "error": error_name(error), "message": str(error)}
+                fields |= {"status": None, "error": error_name(error), "message": f"{error}{hint}"}
             self.output.object(fields, timing)
             return
         sentence = _sentence(error.reply) if isinstance(error, ReplyError) else str(error)
-        self.output.problem(sentence if target.label in sentence else f"{target.label}: {sentence}")
+        label = "" if target.label in sentence else f"{target.label}: "
+        self.output.problem(f"{label}{sentence}{hint}")
         self.output.timing(target.label, timing)
 
     def pong(self, target: Target, timing: Timing) -> None:
@@ -80,6 +82,12 @@ class Report:
 
     def fail(self, code: int) -> None:
         self.exit_code = self.exit_code or code
+
+
+def _path_hint(target: Target) -> str:
+    """What was meant by "notes/today" was perhaps /notes/today."""
+    label = target.label
+    return f"; a path begins with '/', as in /{label}" if "/" in label and label[:1] != "/" and ":" not in label else ""
 
 
 def _asked(target: Target, action: str) -> dict[str, Any]:

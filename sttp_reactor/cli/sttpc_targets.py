@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple, TypeVar
+from typing import Final, Literal, NamedTuple, TypeVar
 
-from sttp_reactor.client import Endpoint, default_port, parse_endpoint, parse_host, parse_port, parse_url, split_tls
+from sttp_reactor.cli.default_server import DefaultServer, explained
+from sttp_reactor.client import Endpoint, Url, parse_endpoint, parse_url
 from sttp_reactor.errors import LocalError
 
-_DEFAULT_ADDRESS = "127.0.0.1"
+PathUse = Literal["needed", "optional", "unused"]
+
 _T = TypeVar("_T")
+# No text can name this port, so a server that has it has taken a default.
+_NO_PORT: Final = -1
 
 
 class Target(NamedTuple):
@@ -30,65 +34,63 @@ def read_targets(
     port: str | None,
     environ: Mapping[str, str],
     *,
-    path_needed: bool = True,
+    path: PathUse = "needed",
 ) -> list[Target]:
     """The targets of `arguments`; `/` on the default server where there is none.
 
-    The default server is made of `address` and `port`, else of STTPC_ADDRESS and STTPC_PORT; it is spoken to by TLS
-    where its address begins with `sttps://`. Raises LocalError, also
-    for an `address` or `port` that no argument has a use for.
+    The default server is made of `address` and `port`, else of STTPC_ADDRESS and STTPC_PORT. Its port is also that of
+    servers that are named without one. Raises LocalError, also for an `address` or `port` that no argument has a use
+    for, and for a server without a path where one is needed.
     """
+    default = DefaultServer(address, port, environ)
     targets = []
-    default: Endpoint | None = None
+    is_used = {"--address": False, "--port": False}
     for argument in arguments or ["/"]:
-        endpoint, path = _read_url(argument, path_needed)
-        if endpoint is None:
-            endpoint = default = default or _default_server(address, port, environ)
-        targets.append(Target(argument, endpoint, path or "/"))
-    if default is None and (address is not None or port is not None):
-        flag = "--address" if address is not None else "--port"
-        raise LocalError(f"{flag} is for plain paths, and {arguments[0]} names its server itself")
+        url, takes_port = _read_url(argument, default, is_server=path == "unused" and "/" not in argument)
+        if url.endpoint is None:
+            is_used = dict.fromkeys(is_used, True)
+        elif path == "needed" and not url.path:
+            raise LocalError(f"{argument} names a server and no path; a path begins with '/'{_as_in(argument)}")
+        is_used["--port"] |= takes_port
+        targets.append(Target(argument, url.endpoint or default.endpoint, url.path or "/"))
+    for flag, given in (("--address", address), ("--port", port)):
+        if given is not None and not is_used[flag]:
+            raise LocalError(f"{flag} is for plain paths, and {arguments[0]} names its server itself")
     return targets
 
 
-def fetch_target(host: str, path: str) -> Target:
+def fetch_target(host: str, path: str, port: str | None, environ: Mapping[str, str]) -> Target:
+    """`port` and STTPC_PORT are for a `host` that names none."""
     _, scheme_mark, authority = host.rpartition("://")
     if scheme_mark and "/" in authority:
         raise LocalError(f"fetch takes HOST[:PORT] and PATH; for a URL use: sttpc show {host}")
-    if "/" in authority.lstrip("/") and not authority.startswith("/"):
+    if "/" in authority and not authority.startswith(("/", "unix:/")):
         raise LocalError(f"fetch takes HOST[:PORT] and PATH as two arguments, and {host} holds a '/'")
-    endpoint = _explained(host, parse_endpoint, host)
+    default = DefaultServer(None, port, environ)
+    endpoint, takes_port = _with_default_port(host, default, parse_endpoint)
+    if port is not None and not takes_port:
+        raise LocalError(f"--port is for a HOST without a port, and {host} is not one")
     return Target(path if endpoint.is_unix else f"{endpoint}{path}", endpoint, path)
 
 
-def _read_url(argument: str, path_needed: bool) -> tuple[Endpoint | None, str]:
-    if not path_needed and "/" not in argument:
-        # Only a server can be meant by `sttpc ping localhost`.
-        return _explained(argument, parse_endpoint, argument), ""
-    return _explained(argument, parse_url, argument)
+def _as_in(argument: str) -> str:
+    """What was meant by "today" was perhaps /today."""
+    return "" if ":" in argument else f", as in /{argument}"
 
 
-def _default_server(address: str | None, port: str | None, environ: Mapping[str, str]) -> Endpoint:
-    if address is not None:
-        is_tls, host = _explained("--address", _parse_address, address)
-    else:
-        is_tls, host = _explained("STTPC_ADDRESS", _parse_address, environ.get("STTPC_ADDRESS") or _DEFAULT_ADDRESS)
-    if port is not None:
-        return Endpoint(host, _explained("--port", parse_port, port), is_tls)
-    given = environ.get("STTPC_PORT")
-    number = _explained("STTPC_PORT", parse_port, given) if given else default_port(is_tls=is_tls)
-    return Endpoint(host, number, is_tls)
+def _read_url(argument: str, default: DefaultServer, *, is_server: bool) -> tuple[Url, bool]:
+    """What the argument names, and whether it takes the default server's port. `is_server`: it can be nothing else."""
+    if is_server:
+        endpoint, takes_port = _with_default_port(argument, default, parse_endpoint)
+        return Url(endpoint, ""), takes_port
+    return _with_default_port(argument, default, parse_url)
 
 
-def _parse_address(text: str) -> tuple[bool, str]:
-    is_tls, host = split_tls(text)
-    if is_tls and host.startswith("/"):
-        raise LocalError("there is no TLS on a Unix socket")
-    return is_tls, parse_host(host)
-
-
-def _explained(name: str, read: Callable[[str], _T], text: str) -> _T:
-    try:
-        return read(text)
-    except LocalError as error:
-        raise LocalError(f"{name}: {error}") from None
+def _with_default_port(text: str, default: DefaultServer, parse: Callable[[str, int | None], _T]) -> tuple[_T, bool]:
+    """`text` parsed, and whether it names a server without a port, which is then the default server's."""
+    plain = explained(text, lambda each: parse(each, None), text)
+    # A port that `text` names is stronger than any default, and the result does not depend on one.
+    if plain == parse(text, _NO_PORT):
+        return plain, False
+    port = default.port
+    return (parse(text, port) if port is not None else plain), True

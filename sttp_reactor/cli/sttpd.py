@@ -25,8 +25,8 @@ Usage:
 
 Configuration:
   -c FILE, --config FILE           Read the configuration from FILE, in YAML.
-  -a ADDR, --listen-address ADDR   Listen on ADDR; commas separate several, and one that begins with "/" is a
-                                   Unix socket.
+  -a ADDR, --listen-address ADDR   Listen on ADDR; commas separate several, and one that begins with "/" or "unix:/"
+                                   is a Unix socket.
   -p PORT, --port PORT             The TCP port; 0 takes any free one.
   -d DIR, --docroot DIR            The folder of the texts; made if it is missing.
   -o KEY=VAL, --set KEY=VAL        Set any key, as in -o cache.max_files=500.

@@ -1,5 +1,5 @@
-"""Where a text is: `sttp://host[:port]/path`, `host:port/path`, or `/path` (PROTOCOL.md section 6); with `sttps://`
-the same by way of TLS.
+"""Where a text is: `sttp://host[:port]/path`, `host[:port]/path`, or `/path` (PROTOCOL.md section 6); with `sttps://`
+the same by way of TLS, and `unix:/path` names a server by its Unix socket.
 
 Everything here raises LocalError with one sentence that says what to write instead.
 """
@@ -14,6 +14,7 @@ from urllib.parse import unquote_to_bytes
 from sttp_reactor.errors import LocalError
 from sttp_reactor.limits import DEFAULT_PORT, DEFAULT_TLS_PORT
 
+_UNIX: Final = "unix:"
 _SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _BRACKETED: Final = re.compile(r"\[([^][]*)\](.*)", re.DOTALL)
 _BAD_PERCENT: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
@@ -46,29 +47,29 @@ class Url(NamedTuple):
     path: str
 
 
-def parse_url(text: str) -> Url:
-    """Read a URL, with or without its scheme, or a plain path.
+def parse_url(text: str, port: int | None = None) -> Url:
+    """Read a URL, with or without its scheme, or a plain path. `port` is for a text that names a server without one;
+    None means the default port.
 
     A plain path is taken as it is. In the other two forms `%XX` is decoded, and `?` and `#` are refused: elsewhere
     they begin what STTP has not, so a URL that means one thing here should not mean another there.
     """
     if text.startswith("/"):
         return Url(None, text)
-    scheme, is_tls, rest = _split_scheme(text)
+    if _is_unix(text):
+        return Url(Endpoint(_strip_unix(text)), "")
+    is_tls, rest = split_tls(text)
     authority, slash, path = rest.partition("/")
-    if not scheme and not authority.startswith("[") and ":" not in authority:
-        # "notes/today" is far more often a path without its "/" than a path on a host called "notes".
-        raise LocalError(f"a path begins with '/' (/{text}), and a host needs its port ({authority}:{DEFAULT_PORT}/)")
-    return Url(_parse_authority(authority, is_tls=is_tls), _decode(slash + path) if slash else "")
+    return Url(_parse_authority(authority, is_tls, port), _decode(slash + path) if slash else "")
 
 
-def parse_endpoint(text: str) -> Endpoint:
-    """`host`, `host:port`, `[v6]`, `[v6]:port`, each with a scheme or without, or, beginning with `/`, the path of a
-    Unix socket."""
-    if text.startswith("/"):
-        return Endpoint(text)
-    _, is_tls, authority = _split_scheme(text)
-    return _parse_authority(authority, is_tls=is_tls)
+def parse_endpoint(text: str, port: int | None = None) -> Endpoint:
+    """`host`, `host:port`, `[v6]`, `[v6]:port`, each with a scheme or without, or a Unix socket's path with `unix:`
+    before it or without. `port` as for `parse_url`."""
+    if _is_unix(text):
+        return Endpoint(_strip_unix(text))
+    is_tls, authority = split_tls(text)
+    return _parse_authority(authority, is_tls, port)
 
 
 def default_port(*, is_tls: bool) -> int:
@@ -77,37 +78,45 @@ def default_port(*, is_tls: bool) -> int:
 
 def split_tls(text: str) -> tuple[bool, str]:
     """Whether `text` begins with `sttps://`, and what follows the scheme, if it has one."""
-    return _split_scheme(text)[1:]
-
-
-def _split_scheme(text: str) -> tuple[str, bool, str]:
     match = _SCHEME.match(text)
     if match is None:
-        return "", False, text
+        return False, text
     scheme = match[1].lower()
     if scheme not in ("sttp", "sttps"):
         raise LocalError(f"unknown scheme {match[1]}://; use sttp://host:port/path, or sttps:// for TLS")
-    return scheme, scheme == "sttps", text[match.end() :]
+    return scheme == "sttps", text[match.end() :]
 
 
-def _parse_authority(text: str, *, is_tls: bool) -> Endpoint:
+def _strip_unix(text: str) -> str:
+    """The path of the Unix socket that `text` names with `unix:` before it; any other text as it is."""
+    return text.removeprefix(_UNIX) if _is_unix(text) else text
+
+
+def _is_unix(text: str) -> bool:
+    # A host may be called "unix" too: what follows it is then a port.
+    return text.startswith(("/", f"{_UNIX}/"))
+
+
+def _parse_authority(text: str, is_tls: bool, default: int | None) -> Endpoint:
+    default = default or default_port(is_tls=is_tls)
     bracketed = _BRACKETED.fullmatch(text)
     if bracketed:
         host, rest = _check_v6(bracketed[1]), bracketed[2]
         if rest and not rest.startswith(":"):
             raise LocalError(f"expected a port after the bracket, as in [{host}]:{DEFAULT_PORT}")
-        return Endpoint(host, parse_port(rest[1:]) if rest else default_port(is_tls=is_tls), is_tls)
+        return Endpoint(host, parse_port(rest[1:]) if rest else default, is_tls)
     if text.count(":") > 1 and "@" not in text:
         raise LocalError(f"an IPv6 address stands in brackets, as in [::1]:{DEFAULT_PORT}")
     host, colon, port = text.rpartition(":") if ":" in text else (text, "", "")
     _check_name(host)
-    return Endpoint(host, parse_port(port) if colon else default_port(is_tls=is_tls), is_tls)
+    return Endpoint(host, parse_port(port) if colon else default, is_tls)
 
 
 def parse_host(text: str) -> str:
-    """A host that comes without a port: a name, an address with or without brackets, or a Unix socket's path."""
-    if text.startswith("/"):
-        return text
+    """A host that comes without a port: a name, an address with or without brackets, or a Unix socket's path, with
+    `unix:` before it or without."""
+    if _is_unix(text):
+        return _strip_unix(text)
     if text.startswith("[") and text.endswith("]"):
         return _check_v6(text[1:-1])
     if text.count(":") > 1:

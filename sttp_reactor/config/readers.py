@@ -7,7 +7,7 @@ import ipaddress
 import os
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal
@@ -180,9 +180,10 @@ def addresses() -> Reader:
 
 
 def _address(value: Value) -> str:
-    text = value.text
+    # The client and the load tool understand a Unix socket's path with "unix:" before it too.
+    text = value.text.removeprefix("unix:") if value.text.startswith("unix:/") else value.text
     if text.startswith("/") and value.shape is Shape.TEXT:
-        path = str(_path(value))
+        path = str(_path(replace(value, text=text)))
         if len(os.fsencode(path)) > SOCKET_PATH_BYTES:
             raise Unfit(value, f"a Unix socket's path has at most {SOCKET_PATH_BYTES} bytes")
         return path

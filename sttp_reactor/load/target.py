@@ -36,21 +36,18 @@ class Target:
 
 
 def parse_target(text: str) -> Target:
-    """`sttp://host:port/directory/`, `sttps://` for TLS, `host:port/directory/`, or `unix:/path/of/socket`.
+    """`sttp://host[:port]/directory/`, `sttps://` for TLS, `host[:port]/directory/`, `unix:/path/of/socket`, or
+    `/directory/` on this machine.
 
     Raises LoadError with a sentence for the user.
     """
-    if text.startswith(_UNIX):
-        if not text.startswith(_UNIX + "/"):
-            raise LoadError(f"{text}: the path of a Unix socket begins with '/', as in unix:/run/sttp.sock")
-        return Target(Endpoint(text.removeprefix(_UNIX)))
     try:
         url = parse_url(text)
     except LocalError as error:
         raise LoadError(str(error)) from error
-    if url.endpoint is None:
-        raise LoadError(f"{text}: the host is missing, as in localhost:8080{text}")
-    return Target(url.endpoint, check_directory(url.path) if url.path.strip("/") else DEFAULT_DIRECTORY)
+    return Target(
+        url.endpoint or _THIS_MACHINE, check_directory(url.path) if url.path.strip("/") else DEFAULT_DIRECTORY
+    )
 
 
 def check_directory(path: str) -> str:

@@ -414,7 +414,7 @@ def test_the_trace_shows_the_handshake(serve: Serve, run: Run) -> None:
         (["-a", "sttps://h:81", "show", "/a"], "--address: the port is given apart from the host."),
         (["-a", "https://h", "show", "/a"], "--address: unknown scheme https://"),
         (["fetch", "sttps://h/a", "/a"], "use: sttpc show sttps://h/a."),
-        (["show", "sttps://h"], "without the trailing /"),
+        (["show", "sttps://h"], "names a server and no path"),
     ],
 )
 def test_a_wrong_command_line_gets_one_sentence(run: Run, argv: list[str], complaint: str) -> None:

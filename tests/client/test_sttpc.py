@@ -17,7 +17,8 @@ import pytest
 from scripted_server import PATIENCE_SECONDS, Peer, ScriptedServer, answers, silence, table
 
 from sttp_reactor.cli import sttpc
-from sttp_reactor.client import Client
+from sttp_reactor.client import Client, Endpoint
+from sttp_reactor.errors import HostUnknown
 
 Serve = Callable[..., ScriptedServer]
 Run = Callable[..., tuple[int, str, str]]
@@ -230,6 +231,18 @@ def test_fetch_and_show_over_a_unix_socket(serve: Serve, run: Run, tmp_path: Pat
     assert run("-a", path, "show", "/a") == (0, "Buy milk\n", "")
 
 
+def test_a_unix_socket_has_one_spelling_everywhere(
+    serve: Serve, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = str(tmp_path / "s")
+    serve(*[table(SHOW_A | {"LIST /": "200 / OK\na\n"})] * 4, path=path)
+    assert run("fetch", f"unix:{path}", "/a") == (0, "Buy milk\n", "")
+    assert run("-a", f"unix:{path}", "show", "/a") == (0, "Buy milk\n", "")
+    assert run("list", f"unix:{path}") == (0, "a\n", "")
+    monkeypatch.setenv("STTPC_ADDRESS", f"unix:{path}")
+    assert run("show", "/a") == (0, "Buy milk\n", "")
+
+
 def test_ping(serve: Serve, run: Run) -> None:
     reply = b'300 /.sttp-ping CLIENT ERROR "reserved"\n'
     server = serve(*[answers(reply)] * 4)
@@ -279,6 +292,32 @@ def test_the_environment_names_a_server(serve: Serve, run: Run, monkeypatch: pyt
     monkeypatch.setenv("STTPC_ADDRESS", "nosuch.invalid")
     monkeypatch.setenv("STTPC_PORT", "none")
     assert run("-a", "127.0.0.1", "-p", str(server.port), "show", "/a") == (0, "Buy milk\n", "")
+
+
+def test_a_host_without_a_port_has_the_default_one(serve: Serve, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = serve(*[table(SHOW_A | {"LIST /": "200 / OK\na\n"})] * 7)
+    monkeypatch.setenv("STTPC_PORT", str(server.port))
+    assert run("show", "127.0.0.1/a") == (0, "Buy milk\n", "")
+    assert run("show", "sttp://127.0.0.1/a") == (0, "Buy milk\n", "")
+    assert run("fetch", "127.0.0.1", "/a") == (0, "Buy milk\n", "")
+    assert run("list", "127.0.0.1") == (0, "a\n", "")
+    monkeypatch.setenv("STTPC_PORT", "none")
+    assert run("-p", str(server.port), "show", "127.0.0.1/a", "/a", f"127.0.0.1:{server.port}/a")[0] == 0
+    assert run("-p", str(server.port), "fetch", "127.0.0.1", "/a")[0] == 0
+    assert run("show", f"127.0.0.1:{server.port}/a")[0] == 0
+
+
+def test_a_path_without_its_slash_is_guessed_at(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(endpoint: Endpoint, deadline: float) -> list[object]:
+        raise HostUnknown(f"unknown host {endpoint.host}")
+
+    monkeypatch.setattr("sttp_reactor.client.client.resolve", unknown)
+    assert run("show", "notes/today") == (
+        6,
+        "",
+        "sttpc: notes/today: unknown host notes; a path begins with '/', as in /notes/today\n",
+    )
+    assert run("show", "sttp://notes/today")[2] == "sttpc: sttp://notes/today: unknown host notes\n"
 
 
 def test_an_empty_variable_is_none(serve: Serve, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -497,11 +536,10 @@ def test_a_silent_server_is_asked_again(serve: Serve, run: Run) -> None:
     [
         (["shwo", "/a"], "did you mean show?"),
         (["show"], "URL"),
-        (["show", "notes/today"], "a path begins with '/' (/notes/today)"),
         (["show", "/d/"], "without the trailing /"),
         (["show", "/a b"], "/a b: a path holds no space."),
-        (["show", "localhost"], "a host needs its port (localhost:8080/)"),
-        (["show", "localhost:80"], "without the trailing /"),
+        (["show", "localhost"], "names a server and no path; a path begins with '/', as in /localhost"),
+        (["show", "localhost:80"], "names a server and no path"),
         (["show", "/a", "/b c"], "/b c: a path holds no space."),
         (["show", "sttp://u@h/a"], "no users"),
         (["show", "h:1/a?b"], "write %3F"),
@@ -509,13 +547,14 @@ def test_a_silent_server_is_asked_again(serve: Serve, run: Run) -> None:
         (["create", "/a", "x" * 161], "at most 160 characters"),
         (["create", "/a", "two\nlines"], "no line break"),
         (["create", "/a"], "CONTENT is missing; give the text, or - to type it"),
-        (["delete", "/a", "a"], "a path begins with '/' (/a)"),
+        (["delete", "/a", "a"], "a path begins with '/', as in /a"),
         (["list", "-f"], "--force does not go with list"),
         (["fetch", "sttp://h/a", "/a"], "use: sttpc show sttp://h/a"),
         (["fetch", "h/a", "/a"], "as two arguments"),
         (["fetch", "h:x", "/a"], "a port is a number"),
         (["fetch", "h", "a"], "begin with /"),
-        (["fetch", "-p", "1", "h", "/a"], "fetch takes its server as HOST[:PORT]"),
+        (["fetch", "-a", "h", "h", "/a"], "fetch takes its server as HOST[:PORT]"),
+        (["fetch", "-p", "1", "h:1", "/a"], "--port is for a HOST without a port"),
         (["-p", "0", "show", "/a"], "--port: a port is a number from 1 to 65535"),
         (["-a", "h:1", "show", "/a"], "--address: the port is given apart"),
         (["-a", "", "show", "/a"], "--address: the host is missing"),

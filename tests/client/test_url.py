@@ -35,6 +35,10 @@ from sttp_reactor.errors import LocalError
         ("host:81/a", Url(Endpoint("host", 81), "/a")),
         ("host:81", Url(Endpoint("host", 81), "")),
         ("host:81/", Url(Endpoint("host", 81), "/")),
+        ("localhost", Url(Endpoint("localhost", 8080), "")),
+        ("localhost/notes/today", Url(Endpoint("localhost", 8080), "/notes/today")),
+        ("unix:/run/s/a", Url(Endpoint("/run/s/a"), "")),
+        ("unix:81/a", Url(Endpoint("unix", 81), "/a")),
         ("[::1]/a", Url(Endpoint("::1", 8080), "/a")),
         ("[::1]:81/a", Url(Endpoint("::1", 81), "/a")),
         # Decoding.
@@ -53,9 +57,8 @@ def test_a_url(text: str, expected: Url) -> None:
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        ("", "begins with '/'"),
-        ("notes/today", r"begins with '/' \(/notes/today\), and a host needs its port \(notes:8080/\)"),
-        ("localhost", "a host needs its port"),
+        ("", "the host is missing"),
+        ("unix:x/a", "a port is a number"),
         ("http://host/a", "unknown scheme http://"),
         ("https://host/a", "unknown scheme https://"),
         ("sttps:///a", "the host is missing"),
@@ -109,6 +112,7 @@ def test_no_url(text: str, complaint: str) -> None:
         ("[::1]", Endpoint("::1")),
         ("[::1]:81", Endpoint("::1", 81)),
         ("/run/sttp.sock", Endpoint("/run/sttp.sock")),
+        ("unix:/run/sttp.sock", Endpoint("/run/sttp.sock")),
         ("sttp://host", Endpoint("host")),
         ("sttps://host", Endpoint("host", 8443, True)),
         ("sttps://[::1]:81", Endpoint("::1", 81, True)),
@@ -119,8 +123,25 @@ def test_a_server(text: str, expected: Endpoint) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "port"), [("h", 9), ("h:81", 81), ("[::1]", 9), ("sttps://h", 9), ("sttp://h", 9), ("h:8080", 8080)]
+)
+def test_a_port_for_hosts_without_one(text: str, port: int) -> None:
+    assert parse_endpoint(text, 9).port == port
+    url = parse_url(f"{text}/a", 9)
+    assert url.endpoint is not None
+    assert url.endpoint.port == port
+
+
+@pytest.mark.parametrize(
     ("text", "expected"),
-    [("host", "host"), ("::1", "::1"), ("[::1]", "::1"), ("fe80::1%eth0", "fe80::1%eth0"), ("/run/s", "/run/s")],
+    [
+        ("host", "host"),
+        ("::1", "::1"),
+        ("[::1]", "::1"),
+        ("fe80::1%eth0", "fe80::1%eth0"),
+        ("/run/s", "/run/s"),
+        ("unix:/s", "/s"),
+    ],
 )
 def test_a_host_alone(text: str, expected: str) -> None:
     assert parse_host(text) == expected

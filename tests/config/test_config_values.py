@@ -79,6 +79,7 @@ SCALARS = [
     ("listen_address", "localhost", ("localhost",)),
     ("listen_address", "db_1.example.org.", ("db_1.example.org.",)),
     ("listen_address", "/run/sttp.sock", ("/run/sttp.sock",)),
+    ("listen_address", "unix:/run/sttp.sock", ("/run/sttp.sock",)),
     ("limits.handshake_timeout", "2s", 2.0),
     ("tls.certificate", "false", None),
     ("tls.client_ca", "off", None),

@@ -216,6 +216,9 @@ def test_what_exists_at_the_start() -> None:
         ("h:81", "h:81", "/sttpbench/"),
         ("sttp://h/", "h:8080", "/sttpbench/"),
         ("[::1]:81", "[::1]:81", "/sttpbench/"),
+        ("h", "h:8080", "/sttpbench/"),
+        ("h/d", "h:8080", "/d/"),
+        ("/d", "127.0.0.1:8080", "/d/"),
         ("unix:/run/s", "unix:/run/s", "/sttpbench/"),
     ],
 )
@@ -225,7 +228,7 @@ def test_targets(text: str, address: str, directory: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["/a", "http://h/", "h:0", "unix:x", "h:81/a//b", "h:81/../b", "h:81/.sttp", "h:81/a%20b", "h:81/%0a"]
+    "text", ["http://h/", "h:0", "unix:x", "h:81/a//b", "h:81/../b", "h:81/.sttp", "h:81/a%20b", "h:81/%0a"]
 )
 def test_wrong_targets(text: str) -> None:
     with pytest.raises(LoadError):

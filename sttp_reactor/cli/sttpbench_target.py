@@ -1,7 +1,9 @@
-"""The options of sttpbench that are about TLS: those of sttpc, with the same meaning."""
+"""The arguments of sttpbench that say which server to load, and how to trust it: those of sttpc, with the same
+meaning."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -10,7 +12,21 @@ from sttp_reactor.cli import sttpc_targets
 from sttp_reactor.cli.sttpc_tls import read_tls
 from sttp_reactor.errors import LocalError
 from sttp_reactor.load.faults import LoadError
-from sttp_reactor.load.target import Target, Trust
+from sttp_reactor.load.target import Target, Trust, parse_target
+
+
+def read_target(options: Mapping[str, Any]) -> Target:
+    """What the URL names; without one, the usual directory on the server of -a, -p and the environment.
+
+    Raises LoadError, also for an address or port that is for nothing.
+    """
+    address, port, url = options["--address"], options["--port"], options["URL"] or "/"
+    try:
+        # Which server a URL means is sttpc's to say; only what its path means differs.
+        (same,) = sttpc_targets.read_targets([url], address, port, os.environ, path="optional")
+        return replace(parse_target(url), endpoint=same.endpoint)
+    except LocalError as error:
+        raise LoadError(str(error)) from error
 
 
 def with_trust(target: Target, options: Mapping[str, Any]) -> Target:
