@@ -39,6 +39,8 @@ except ImportError as error:  # hiredis
 
 # Sent at once where the replies of one chunk have come to so much, so that the connection's water marks hold.
 PIECE_BYTES = 16 << 10
+# Replies of up to this are not counted for it: a chunk of commands is answered with some hundred of them at the most.
+SMALL_BYTES = 512
 # Unfinished commands of all connections together: the one that would go beyond is told to go.
 UNFINISHED_BYTES = 64 << 20
 
@@ -103,15 +105,22 @@ class Session:
         store, table = self.server.store, COMMANDS
         for words in self._waiting:
             spec = table.get(words[0]) or table.get(words[0].lower())
-            if spec is not None and spec.least <= len(words) <= spec.most:
-                try:
-                    reply = OOM if spec.grows and store.used > store.max_memory else spec.run(store, words)
-                except Refused as refused:
-                    reply = b"-%b\r\n" % str(refused).encode()
+            if spec is None:
+                reply = admin.answer(self, words, None)
             else:
-                reply = admin.answer(self, words, spec)
+                run, least, most, grows = spec
+                if not least <= len(words) <= most:
+                    reply = admin.answer(self, words, spec)
+                elif grows and store.used > store.max_memory:
+                    reply = OOM
+                else:
+                    try:
+                        reply = run(store, words)
+                    except Refused as refused:
+                        reply = b"-%b\r\n" % str(refused).encode()
             replies.append(reply)
-            self._size += len(reply)
+            if len(reply) > SMALL_BYTES:
+                self._size += len(reply)
             if self._size > PIECE_BYTES or self._ended or self._yielding:
                 self._send(replies)
                 if self._paused or self._ended or self._yielding:

@@ -4,14 +4,15 @@ r"""RESP2, the protocol of Redis, without any I/O: bytes in, commands out (redis
     GET name\r\n                           the same "inline", as a person types it into netcat
 
 hiredis parses the first form, in C: 0.12 us a command where Python takes 2. It believes what a peer announces, though:
-`*2000000000` makes it allocate a list of that length. So a chunk is handed to it only where nothing looks like an
-announcement out of bounds; any other, and every inline command, is read by `_walk` in plain Python, exactly. Both give
+`*2000000000` makes it allocate a list of that length. So a chunk is handed to it only where nothing looks like such an
+announcement; any other, and every inline command, is read by `_walk` in plain Python, exactly. Both give
 the same commands (tests/services/test_resp.py feeds them the same bytes), so that a value which looks like an
 announcement costs time and nothing else.
 """
 
 from __future__ import annotations
 
+import itertools
 import re
 from typing import Final
 
@@ -23,9 +24,11 @@ MAX_ARGUMENTS: Final = 1 << 16
 MAX_COMMAND_BYTES: Final = 4 << 20
 MAX_LINE_BYTES: Final = 64 << 10  # an inline command, or the line of an announcement: as Redis has it
 
-# With all digits made 0, and all types that are no byte string made ':', one look finds each danger.
-_LOOKS: Final = bytes.maketrans(b"123456789+-_#,(!=%~>", b"000000000:::::::::::")
-_DANGERS: Final = (b"*000000", b"*:", b"$:", b"\n:")
+# With all digits made 0, one look finds every announcement of a list of 100,000 and more.
+_DIGITS: Final = bytes.maketrans(b"123456789", b"000000000")
+_LONG_LIST: Final = b"*000000"
+_BYTES_ALONE: Final = {bytes}
+_LIST: Final = ord("*")
 
 Command = list[bytes]
 
@@ -56,33 +59,34 @@ class CommandParser:
                 return []
             chunk = bytes(self._rest)
             self._rest.clear()
-        looks = chunk.translate(_LOOKS)
-        if chunk[:1] != b"*" or any(danger in looks for danger in _DANGERS):
+        if chunk[0] != _LIST or _LONG_LIST in chunk.translate(_DIGITS):
             return self._walk(chunk)
         commands = self._read_quickly(chunk)
-        # A list within a list would leave fewer commands than there are beginnings of lists.
-        if self._reader.has_data() or len(commands) <= chunk.count(b"\n*") or not all(commands):
+        # Where a chunk ends behind an announcement, hiredis has no data left and a command begun all the same: then
+        # there are more beginnings of lists than lists.
+        if self._reader.has_data() or len(commands) <= chunk.count(b"\n*"):
             self._reader = hiredis.Reader()
             return self._walk(chunk)
         return commands
 
     def _read_quickly(self, chunk: bytes) -> list[Command]:
-        """By hiredis; whatever it finds wrong is found, and named in Redis's words, by `_walk`."""
-        commands = []
+        """By hiredis. Nothing where it finds a fault, or what only replies may be, such as a number: `_walk` then finds
+        it as well, and names it in Redis's words."""
         try:
             self._reader.feed(chunk)
-            while (command := self._reader.gets()) is not False:
-                commands.append(command)
-        except hiredis.ProtocolError:
-            return []
-        return commands
+            commands: list[Command] = list(iter(self._reader.gets, False))
+            if all(commands) and {*map(type, itertools.chain.from_iterable(commands))} == _BYTES_ALONE:
+                return commands
+        except (hiredis.ProtocolError, TypeError):  # the latter: a number in the place of a list
+            pass
+        return []
 
     def _walk(self, data: bytes) -> list[Command]:
         commands: list[Command] = []
         at = 0
         try:
             while at < len(data):
-                command, end = _multibulk(data, at) if data[at] == ord("*") else _inline(data, at)
+                command, end = _multibulk(data, at) if data[at] == _LIST else _inline(data, at)
                 if command is None:
                     self._needed = end - at
                     self._rest += data[at:]

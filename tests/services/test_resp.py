@@ -44,6 +44,13 @@ def test_any_split_gives_the_same_commands(commands: list[list[bytes]], cuts: li
     assert fed(b"".join(map(encoded, commands)), cuts) == (commands, None)
 
 
+def test_a_cut_anywhere() -> None:
+    commands = [[b"SET", b"a", b"\r\n*1\r\n"], [b"GET", b"a"], [b"PING"]]
+    data = b"".join(map(encoded, commands))
+    for cut in range(len(data)):
+        assert fed(data, [cut]) == (commands, None), cut
+
+
 PIECES = st.sampled_from([b"*2\r\n", b"*0\r\n", b"$1\r\n", b"a\r\n", b":1\r\n", b"GET 'x'\r\n", b"\r\n", b"$-1\r\n"])
 
 
