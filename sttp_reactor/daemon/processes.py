@@ -31,7 +31,7 @@ from sttp_reactor.daemon.report import stacks
 from sttp_reactor.errors import StartError
 from sttp_reactor.limits import RESTART_PAUSE_SECONDS
 from sttp_reactor.net.address import Address
-from sttp_reactor.net.endpoints import Endpoint, Sockets, bind_all, is_rival, names_of, release, remove_files
+from sttp_reactor.net.endpoints import Endpoint, Sockets, bind_all, hold_port, names_of, release, remove_files
 from sttp_reactor.net.listener import bind
 from sttp_reactor.sttp.listening import endpoints_of, tls_context_of
 from sttp_reactor.sttp.team import Team
@@ -97,12 +97,7 @@ class Parent:
         address = endpoint.address
         if address.is_unix:
             return bind(address)
-        try:
-            bind(address).close()  # without SO_REUSEPORT: a port that another server holds is in use
-        except StartError:
-            if not any(is_rival(sock, address) for sock in self._held.values()):
-                raise
-        return bind(address, reuse_port=True, listen=False)
+        return hold_port(address, self._held.values())
 
     def _is_shared(self, endpoint: Endpoint) -> bool:
         return self._activated is not None or endpoint.address.is_unix

@@ -7,8 +7,6 @@ meanwhile is turned away.
 
 from __future__ import annotations
 
-import contextlib
-import os
 import socket
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Final, NamedTuple
@@ -16,6 +14,7 @@ from typing import Final, NamedTuple
 from sttp_reactor.errors import StartError
 from sttp_reactor.net.address import Address, format_sockaddr
 from sttp_reactor.net.listener import bind
+from sttp_reactor.net.unix_files import remove_file
 
 # FileDescriptorName= of a socket unit whose connections speak TLS. Any other name is as good as none.
 TLS_NAME: Final = "sttps"
@@ -68,6 +67,25 @@ def bind_beside(endpoint: Endpoint, leaving: Collection[socket.socket]) -> socke
     return bind(endpoint.address, reuse_port=True)
 
 
+def hold_port(address: Address, held: Iterable[socket.socket]) -> socket.socket:
+    """A socket that keeps a TCP port for others of our own, who share it by SO_REUSEPORT and listen; this one does not.
+    Raises StartError where another server has the port, unless it is one of ours, `held`, that is in the way."""
+    try:
+        trial = bind(address)  # alone and listening, so that it fails where anybody else listens
+    except StartError:
+        if not any(is_rival(each, address) for each in held):
+            raise
+        return bind(address, reuse_port=True, listen=False)
+    # The trial stays until its successor holds the port: were it closed before, another server that does the same in
+    # that instant would find the port free, and share it. Linux heeds these options in sockets that are bound already.
+    with trial:
+        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        sock = bind(Address(address.family, trial.getsockname()), reuse_port=True, listen=False)
+        # With it, who asks for the port alone would get it, as long as nobody listens. TIME_WAIT is no matter any more.
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
+    return sock
+
+
 def is_rival(sock: socket.socket, address: Address) -> bool:
     """Whether `sock` may be what keeps `address` from being bound: it has the same port."""
     return sock.family == address.family and not address.is_unix and sock.getsockname()[1] == address.sockaddr[1]
@@ -80,12 +98,12 @@ def release(sockets: Mapping[Endpoint, socket.socket]) -> None:
         sock.close()
 
 
-def remove_files(endpoints: Iterable[Endpoint]) -> None:
-    """From here on nobody can connect to these Unix sockets; who has been quicker is still to be accepted."""
-    for endpoint in endpoints:
+def remove_files(sockets: Mapping[Endpoint, socket.socket]) -> None:
+    """From here on nobody can connect to the Unix sockets among these; who has been quicker is still to be accepted.
+    Their files are removed only where they are still those that were bound."""
+    for endpoint, sock in sockets.items():
         if endpoint.address.is_unix:
-            with contextlib.suppress(OSError):
-                os.unlink(endpoint.address.sockaddr)
+            remove_file(sock, endpoint.address.sockaddr)
 
 
 def names_of(sockets: Mapping[Endpoint, socket.socket]) -> list[str]:

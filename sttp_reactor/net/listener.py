@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import logging
-import os
 import socket
-import stat
 import struct
 from collections.abc import Callable
 from functools import partial
@@ -22,6 +18,7 @@ from sttp_reactor.net.protocol import Protocol
 from sttp_reactor.net.reactor import READ, Reactor
 from sttp_reactor.net.throttle import Throttle, unthrottled
 from sttp_reactor.net.timers import Timer
+from sttp_reactor.net.unix_files import FileSocket, bind_file
 
 log = logging.getLogger(__name__)
 
@@ -149,14 +146,19 @@ class Listener:
 
 
 def bind(address: Address, *, reuse_port: bool = False, listen: bool = True) -> socket.socket:
-    """A bound, non-blocking socket; listening, unless it is only to hold the port. Raises StartError saying which
+    """A bound, non-blocking socket; listening, unless it is only to hold a TCP port. Raises StartError saying which
     address and why."""
     try:
-        sock = socket.socket(address.family, socket.SOCK_STREAM)  # fails where the system has no IPv6, for one
+        kind = FileSocket if address.is_unix else socket.socket
+        sock = kind(address.family, socket.SOCK_STREAM)  # fails where the system has no IPv6, for one
         try:
-            _bind(sock, address, reuse_port)
-            if listen:
-                sock.listen(BACKLOG)
+            sock.setblocking(False)
+            if isinstance(sock, FileSocket):
+                bind_file(sock, address.sockaddr, BACKLOG)
+            else:
+                _bind(sock, address, reuse_port)
+                if listen:
+                    sock.listen(BACKLOG)
         except OSError:
             sock.close()
             raise
@@ -166,18 +168,14 @@ def bind(address: Address, *, reuse_port: bool = False, listen: bool = True) -> 
 
 
 def _bind(sock: socket.socket, address: Address, reuse_port: bool) -> None:
-    if address.family == socket.AF_UNIX:
-        _remove_stale(address.sockaddr)
-    else:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        set_options(sock)
-        if reuse_port:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    set_options(sock)
+    if reuse_port:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     if address.family == socket.AF_INET6:
         # "::" means IPv6 alone, so that 0.0.0.0 and :: can be listed together, on every system alike.
         sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
     sock.bind(address.sockaddr)
-    sock.setblocking(False)
 
 
 def set_options(sock: socket.socket) -> None:
@@ -188,25 +186,6 @@ def set_options(sock: socket.socket) -> None:
     """
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-
-
-def _remove_stale(path: str) -> None:
-    """Remove the socket a dead server has left behind. Raises OSError where a live one, or no socket, is there."""
-    try:
-        mode = os.lstat(path).st_mode
-    except FileNotFoundError:
-        return
-    if not stat.S_ISSOCK(mode):
-        raise FileExistsError(errno.EEXIST, "there is a file of that name that is not a socket")
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.setblocking(False)  # a live server whose backlog is full would keep us waiting
-        code = probe.connect_ex(path)
-    if code in (0, errno.EAGAIN, errno.EINPROGRESS):
-        code = errno.EADDRINUSE
-    if code not in (errno.ECONNREFUSED, errno.ENOENT):
-        raise OSError(code, os.strerror(code))
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(path)
 
 
 def _peer_of(sock: socket.socket) -> str:

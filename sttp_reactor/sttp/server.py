@@ -178,7 +178,7 @@ class Server:
         """Close the listeners of these; with `accept_waiting` those who wait to be accepted are served."""
         going = {endpoint: self.listeners.pop(endpoint) for endpoint in endpoints}
         if self._sockets is None:
-            remove_files(going)
+            remove_files({endpoint: listener.sock for endpoint, listener in going.items()})
         for listener in going.values():
             if accept_waiting:
                 listener.accept_waiting()

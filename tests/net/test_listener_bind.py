@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import socket
 import stat
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,7 +16,9 @@ from net_support import Net
 from ports import free_port, has_ipv6
 
 from sttp_reactor.errors import StartError
+from sttp_reactor.net import endpoints, unix_files
 from sttp_reactor.net.address import Address, resolve
+from sttp_reactor.net.endpoints import Endpoint, release
 from sttp_reactor.net.listener import Listener, bind
 
 Bind = Callable[[Address], socket.socket]
@@ -46,6 +50,98 @@ def leave_behind(path: Path, kind: int = socket.SOCK_STREAM) -> None:
     """A socket whose server has died."""
     with socket.socket(socket.AF_UNIX, kind) as dead:
         dead.bind(str(path))
+
+
+def test_a_port_that_is_held_is_never_free_and_can_be_shared_by_our_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two servers of several processes that start at once: nobody gets in between the trial and the taking."""
+    (address,) = resolve("127.0.0.1", free_port())
+    calls: list[Address] = []
+
+    def bind_after_a_rival(address: Address, **options: bool) -> socket.socket:
+        if calls:
+            with pytest.raises(StartError, match="Address already in use"):
+                bind(address)
+        calls.append(address)
+        return bind(address, **options)
+
+    monkeypatch.setattr(endpoints, "bind", bind_after_a_rival)
+    with endpoints.hold_port(address, []) as held:
+        monkeypatch.setattr(endpoints, "bind", bind)
+        assert len(calls) == 2, "a trial, and what is kept"
+        with pytest.raises(StartError, match="Address already in use"):
+            endpoints.hold_port(address, [])
+        with pytest.raises(StartError, match="Address already in use"):
+            bind(address)
+        with bind(address, reuse_port=True), bind(address, reuse_port=True) as ours:
+            assert ours.getsockname() == held.getsockname()
+            with pytest.raises(StartError, match="Address already in use"):
+                endpoints.hold_port(address, [])
+
+
+def test_a_name_that_somebody_else_has_bound_since_is_left_to_him(bound: Bind, tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    endpoint = Endpoint(unix(path))
+    first = bound(unix(path))
+    path.unlink()
+    second = bound(unix(path))
+    release({endpoint: first})
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(path))
+    release({endpoint: second})
+    assert not path.exists()
+
+
+def test_a_duplicate_is_not_the_owner_of_the_file(bound: Bind, tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    release({Endpoint(unix(path)): bound(unix(path)).dup()})
+    assert path.exists()
+
+
+def test_of_two_who_find_one_stale_socket_one_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second one comes when the first has found it stale and not removed it yet."""
+    path = tmp_path / "s"
+    leave_behind(path)
+    outcomes: list[socket.socket | StartError] = []
+
+    def start() -> None:
+        try:
+            outcomes.append(bind(unix(path)))
+        except StartError as error:
+            outcomes.append(error)
+
+    second = threading.Thread(target=start)
+    unlink = os.unlink
+
+    def unlink_late(name: str) -> None:
+        monkeypatch.setattr(os, "unlink", unlink)
+        second.start()
+        second.join(0.3)  # as long as it is kept out; where it is not, it has long been done
+        unlink(name)
+
+    monkeypatch.setattr(os, "unlink", unlink_late)
+    start()
+    second.join()
+    bound = [each for each in outcomes if isinstance(each, socket.socket)]
+    try:
+        assert (len(outcomes), len(bound)) == (2, 1)
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(path))
+            bound[0].accept()[0].close()
+    finally:
+        for sock in bound:
+            sock.close()
+
+
+def test_a_lock_on_the_directory_that_is_not_ours_does_not_keep_us_from_binding(
+    bound: Bind, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(unix_files, "_LOCK_SECONDS", 0.05)
+    descriptor = os.open(tmp_path, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        bound(unix(tmp_path / "s"))
+    finally:
+        os.close(descriptor)
 
 
 # -- TCP --
