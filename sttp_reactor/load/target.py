@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from sttp_reactor.client import Endpoint, parse_url
 from sttp_reactor.errors import LocalError
 from sttp_reactor.load.faults import LoadError
+from sttp_reactor.load.texts import directory_of, name_of
+from sttp_reactor.wire.grammar import fault_of_path
 
 DEFAULT_DIRECTORY = "/sttpbench/"
 _UNIX = "unix:"
@@ -51,11 +53,13 @@ def parse_target(text: str) -> Target:
 
 
 def check_directory(path: str) -> str:
-    """The directory's path with its trailing `/`; LoadError where PROTOCOL.md section 1 forbids it."""
+    """The directory's path with its trailing `/`; LoadError where PROTOCOL.md section 1 forbids the paths of its keys.
+
+    The keys are what is asked for: a directory that is just not too deep would hold none.
+    """
     path = path.rstrip("/") + "/"
-    segments = path[1:-1].split("/")
-    if any(part in ("", ".", "..") for part in segments) or segments[0].startswith(".sttp"):
-        raise LoadError(f"{path}: a path has no empty, '.' or '..' part, and does not begin with .sttp")
-    if any(char == " " or ord(char) < 32 or 127 <= ord(char) < 160 for char in path):
-        raise LoadError(f"{path}: a path holds no space and no control character")
+    key = directory_of(path, 0, 0) + name_of(0)
+    fault = fault_of_path(key.encode("utf-8", "surrogatepass"))
+    if fault:
+        raise LoadError(f"{path}: {fault}")
     return path

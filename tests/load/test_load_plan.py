@@ -17,8 +17,9 @@ from sttp_reactor.load.plan import (
     parse_seed,
     parse_sizes,
 )
-from sttp_reactor.load.target import Target, parse_target
+from sttp_reactor.load.target import Target, check_directory, parse_target
 from sttp_reactor.load.texts import describe, directory_of, name_of, text_of
+from sttp_reactor.wire.grammar import fault_of_path
 
 
 @pytest.mark.parametrize(
@@ -233,6 +234,20 @@ def test_targets(text: str, address: str, directory: str) -> None:
 def test_wrong_targets(text: str) -> None:
     with pytest.raises(LoadError):
         parse_target(text)
+
+
+@pytest.mark.parametrize(
+    "directory", ["/a" * 63, "/.sttpx", "/a\x85", "/\udcff", "/a//b", "/a/./b", "/a b", "relative"]
+)
+def test_a_directory_whose_keys_no_server_would_take(directory: str) -> None:
+    with pytest.raises(LoadError) as refusal:
+        check_directory(directory)
+    fault = fault_of_path(f"{directory}/0.0/00".encode(errors="surrogatepass"))
+    assert str(refusal.value) == f"{directory}/: {fault}"
+
+
+def test_a_directory_whose_keys_are_as_deep_as_may_be() -> None:
+    assert check_directory("/a" * 62 + "//") == "/a" * 62 + "/"
 
 
 def test_a_target_by_tls_has_a_port_of_its_own() -> None:
