@@ -193,13 +193,14 @@ FULL = 'sttpbench: the server is full: it refused 2 of 4 connections ("too many 
 @pytest.mark.parametrize("mix", ["show=1", "show=1,update=1"])
 def test_a_server_that_is_full_from_the_start(mix: str, capsys: pytest.CaptureFixture[str]) -> None:
     with FakeServer(most=2) as server:
-        assert _bench(server, f"--mix={mix}") == 7
+        # So many keys that each connection is asked for some of them, and is heard refusing.
+        assert _bench(server, f"--mix={mix}", "--keys=200") == 7
         assert server.files.texts == {}
     printed = capsys.readouterr()
     assert (printed.out, printed.err.splitlines()[0]) == ("", FULL)
 
 
-@pytest.mark.parametrize("words", [[], ["--mix=show=1,update=1"], ["-r", "500"], ["-w", "50ms"]], ids=str)
+@pytest.mark.parametrize("words", [[], ["--mix=show=1,update=1"], ["-r", "2k"], ["-w", "50ms"]], ids=str)
 def test_a_server_that_has_no_room_for_all(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with FakeServer(most=70) as server:
         assert _bench(server, "-c", "80", *words) == 1
