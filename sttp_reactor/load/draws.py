@@ -9,7 +9,8 @@ from itertools import accumulate
 
 from sttp_reactor.load.faults import LoadError
 
-BLOCK = 4096  # draws made at once: the cost of a call spread thin, and still far less than a second's worth
+# Draws that are made at once: one call for so many costs each of them little, and the pause it makes is short.
+BLOCK = 4096
 
 
 @dataclass(frozen=True, slots=True)

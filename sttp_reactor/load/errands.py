@@ -43,7 +43,7 @@ class ErrandSource:
             request, fitting = link.pending[0]
             end = reply_end(data, start)
             is_endless = not end and len(data) - start > MAX_REPLY_BYTES
-            if is_endless or not is_reply_like(data, start) or refusal_of(data[start:end]):
+            if is_endless or not is_reply_like(data, start) or refusal_of(data, start):
                 abandon(link, self.mistakes, data[start:], request)
                 return outcomes
             if not end:

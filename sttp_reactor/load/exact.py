@@ -74,7 +74,7 @@ class ExactSource:
                 end = reply_end(data, start)
                 if not end:
                     break
-                if refusal_of(data[start:end]):
+                if refusal_of(data, start):
                     abandon(link, self.mistakes, data[start:end], request)
                     return outcomes
                 self.refused.add(request)

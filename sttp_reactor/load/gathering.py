@@ -17,7 +17,7 @@ from sttp_reactor.load.messages import Done, Tick
 from sttp_reactor.load.outcomes import UNSENT
 from sttp_reactor.load.plan import Plan
 from sttp_reactor.load.procfs import Usage, measure
-from sttp_reactor.load.result import Generator, Point, Result, Server
+from sttp_reactor.load.result import Generator, Point, Result, ServerCosts
 from sttp_reactor.load.verdict import remarks
 
 # Steps behind the newest that may still get ticks: a process that was held up reports late.
@@ -176,12 +176,12 @@ class Gathering:
         )
         return replace(result, remarks=remarks(result))
 
-    def _server(self) -> Server | None:
+    def _server(self) -> ServerCosts | None:
         if self._pid is None or len(self._samples) < 2:
             return None
         (began, first), (ended, last) = self._samples[0], self._samples[-1]
         spent = last.seconds_since(first)
-        return Server(
+        return ServerCosts(
             pid=self._pid,
             processes=len(last.cpu),
             cpu=sum(spent.values()),

@@ -21,7 +21,7 @@ _SPARKS = 40  # steps of the series that a sparkline shows
 
 
 class Silence:
-    """For -q."""
+    """The view of a run with -q, which shows nothing."""
 
     def stage(self, name: str, done: int, total: int) -> None: ...
 
@@ -63,7 +63,8 @@ class Lines:
 
 
 class Panel:
-    """The same with rich, on standard error, gone when closed. Drawn by the parent, which has little else to do."""
+    """The same figures in a panel that rich draws on standard error, and removes when the view is closed. The parent
+    draws it, not a process of the load: drawing takes CPU time, which would show in the latencies."""
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan

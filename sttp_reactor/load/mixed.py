@@ -99,7 +99,7 @@ class MixedSource:
             else:
                 end = reply_end(data, start)
                 is_endless = not end and len(data) - start > MAX_REPLY_BYTES
-                if is_endless or not is_reply_like(data, start) or refusal_of(data[start:end]):
+                if is_endless or not is_reply_like(data, start) or refusal_of(data, start):
                     abandon(link, self.mistakes, data[start:], b"%s %s\n" % (asked[0].encode(), asked[1].path))
                     return found
                 if not end:

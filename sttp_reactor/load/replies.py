@@ -26,13 +26,13 @@ def is_reply_like(data: bytes, start: int) -> bool:
     return digits.isdigit() and space in (b"", b" ") if head else True
 
 
-def refusal_of(reply: bytes) -> str:
-    """Why a server would not serve the connection at all, in its words; "" for every other reply.
+def refusal_of(data: bytes, start: int = 0) -> str:
+    """Why a server would not serve the connection at all, in its words; "" for any other reply that begins at `start`.
 
     A 500 without a path is about no request: PROTOCOL.md section 2 has a server that is full say so and close. One that
     does not speak of connections is no more than a wrong reply.
     """
-    match = _REFUSAL.match(reply)
+    match = _REFUSAL.match(data, start)
     return match[1].decode("utf-8", "replace") if match else ""
 
 

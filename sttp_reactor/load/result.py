@@ -37,7 +37,7 @@ class Point:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Server:
+class ServerCosts:
     """Over the measured time: CPU seconds of all processes, the share of a core that the busiest one took, and the
     most memory (bytes) seen."""
 
@@ -76,7 +76,7 @@ class Result:
     samples: list[str]
     lost: int
     generator: Generator
-    server: Server | None = None
+    server: ServerCosts | None = None
     interrupted: bool = False
     refused: int = 0
     refusal: str = ""
@@ -160,7 +160,7 @@ def from_json(text: str, name: str) -> Result:
         body["response"], body["service"] = _counts(body["response"]), _counts(body["service"])
         body["series"] = [Point(**point) for point in body["series"]]
         body["generator"] = Generator(**body["generator"])
-        body["server"] = Server(**body["server"]) if body["server"] else None
+        body["server"] = ServerCosts(**body["server"]) if body["server"] else None
         return Result(**body)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise LoadError(f"{name} is damaged: {error}") from error

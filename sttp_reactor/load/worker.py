@@ -31,11 +31,12 @@ _PROGRESS_NS = 200_000_000
 
 
 class Stopped(Exception):
-    """The parent said so, or is gone."""
+    """The parent told this process to stop, or has ended."""
 
 
 class Line:
-    """The process's end of the pipe. A parent that is gone has said everything it could have said."""
+    """The process's end of the pipe to its parent. If the parent has ended, that counts as STOP and CLEAN: the process
+    still deletes its keys, and ends."""
 
     def __init__(self, channel: Connection) -> None:
         self._channel = channel

@@ -8,7 +8,7 @@ from sttp_reactor.load.gathering import describe
 from sttp_reactor.load.latency import Counts
 from sttp_reactor.load.outcomes import SHOW_200, UPDATE_200
 from sttp_reactor.load.plan import Plan
-from sttp_reactor.load.result import Generator, Point, Result, Server
+from sttp_reactor.load.result import Generator, Point, Result, ServerCosts
 
 
 def make_run(plan: Plan | None = None, **changes: Any) -> Result:
@@ -30,6 +30,6 @@ def make_run(plan: Plan | None = None, **changes: Any) -> Result:
         "samples": [],
         "lost": 0,
         "generator": Generator(processes=1, cpu=1.0, busiest=0.5),
-        "server": Server(pid=1, processes=1, cpu=1.6, busiest=0.8, rss=20_000_000),
+        "server": ServerCosts(pid=1, processes=1, cpu=1.6, busiest=0.8, rss=20_000_000),
     }
     return Result(**{**values, **changes})

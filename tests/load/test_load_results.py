@@ -18,14 +18,14 @@ from sttp_reactor.load.messages import Done, Tick
 from sttp_reactor.load.outcomes import OUTCOME_BITS, SHOW_200, UNSENT, WRONG
 from sttp_reactor.load.page import render
 from sttp_reactor.load.plan import Plan
-from sttp_reactor.load.result import Generator, Server, from_json
+from sttp_reactor.load.result import Generator, ServerCosts, from_json
 from sttp_reactor.load.summary import summarise
 from sttp_reactor.load.verdict import remarks
 from sttp_reactor.load.wording import NONE, duration, plural, tick
 
 
-def _server(busiest: float) -> Server:
-    return Server(pid=1, processes=1, cpu=busiest * 2, busiest=busiest, rss=1)
+def _server(busiest: float) -> ServerCosts:
+    return ServerCosts(pid=1, processes=1, cpu=busiest * 2, busiest=busiest, rss=1)
 
 
 def _own(busiest: float, lag: int | None = None) -> Generator:
@@ -188,7 +188,7 @@ def test_a_server_that_was_killed() -> None:
             "the server did not keep up with 100,000/s: it answered 1,000/s"),
     ],
 )  # fmt: skip
-def test_what_bounds_a_rate(plan: Plan, service: dict[int, int], server: Server | None, sentence: str) -> None:
+def test_what_bounds_a_rate(plan: Plan, service: dict[int, int], server: ServerCosts | None, sentence: str) -> None:
     assert remarks(make_run(plan, generator=_own(0.5, 10), service={SHOW_200: service}, server=server)) == [sentence]
 
 
@@ -254,7 +254,7 @@ def test_two_runs_side_by_side() -> None:
         ({"response": {SHOW_200: {1: 1999, 900_000: 1}}}, []),
         ({"response": {SHOW_200: {1: 40, 1200: 10}}, "seconds": 0.05}, ["response p90", "server CPU a request"]),
         ({"service": {SHOW_200: {5: 2000}}}, []),
-        ({"server": Server(pid=1, processes=1, cpu=2.0, busiest=0.8, rss=30_000_000)},
+        ({"server": ServerCosts(pid=1, processes=1, cpu=2.0, busiest=0.8, rss=30_000_000)},
             ["server CPU a request", "server memory"]),
         ({"server": None}, []),
         ({"wrong": 1}, ["wrong replies"]),
