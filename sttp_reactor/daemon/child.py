@@ -32,6 +32,7 @@ PREPARE: Final = "prepare"
 APPLY: Final = "apply"
 CANCEL: Final = "cancel"
 REPORT: Final = "report"
+STOP: Final = "stop"  # the second time at once
 
 # Sent without being asked, when a child serves; or instead of it why it cannot.
 STARTED: Final = "started"
@@ -49,7 +50,7 @@ def serve(
     sign_seconds: float | None,
     tls: TlsContext | None,
 ) -> int:
-    """Serve until SIGTERM or the parent's end; returns the exit code. Tells the parent whether it could start.
+    """Serve until the parent says STOP, or ends; returns the exit code. Tells the parent whether it could start.
 
     The signals in `blocked`, which a parent waits for, are let through once each is seen to. `sign_seconds` is how
     often the parent wants a sign of life; None where it wants none. With the parent's `tls`, sessions that began with
@@ -69,10 +70,11 @@ def _serve(
         return 1
     try:
         orders = Orders(server, control)
-        # Ctrl-C at a terminal, or `pkill -HUP sttpd`, reaches everybody; the parent passes it on, and once is enough.
-        for number in (signal.SIGINT, signal.SIGHUP):
+        # Ctrl-C at a terminal, `pkill sttpd`, or a service manager that means all of a group reaches everybody; the
+        # parent passes it on by the control socket, and once is enough: a second one would mean "at once", and what
+        # has been received would be dropped.
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
-        server.reactor.on_signal(signal.SIGTERM, server.stop)
         server.reactor.on_signal(signal.SIGUSR1, server.reopen_logs)
         server.reactor.on_signal(signal.SIGUSR2, lambda: log_report(server))
         if sign_seconds is not None:
@@ -134,6 +136,8 @@ class Orders:
             self._cancel()
         elif message.kind == REPORT:
             log_report(self._server)
+        elif message.kind == STOP:
+            self._server.stop()
         return ""
 
     def _prepare(self, message: Message) -> str:

@@ -201,8 +201,12 @@ class Parent:
         if self._kill_at is None:
             self._kill_at = time.monotonic() + self._settings.shutdown_timeout + _KILL_AFTER_SECONDS
             self._lifecycle.stopping()
+            # A Unix socket accepts for as long as anybody has it open, and so for all of a drain. Nobody is to be kept
+            # waiting by a server that stops, nor a successor from binding the name.
+            held, self._held = self._held, {}
+            self._release(held)
         self._restarts.clear()
-        self._children.signal(signal.SIGTERM)
+        self._children.tell(child.STOP)
 
     def _reap(self) -> None:
         for ended, code in self._children.reap():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -91,3 +92,68 @@ def test_they_all_stop(start: Start) -> None:
         assert wire.rest() == b""
     server.ends()
     assert not [pid for pid in pids if Path(f"/proc/{pid}").exists()]
+
+
+# -- Stopping --
+
+REQUESTS = 10_000  # few enough that the kernel takes them all
+TEXT = "\N{DROMEDARY CAMEL}".encode() * 160  # and whose replies, which nobody reads for a while, are more than it keeps
+
+
+@contextlib.contextmanager
+def unread(server: Sttpd, count: int) -> Iterator[list[Wire]]:
+    """Connections that have asked for more than they have read, so that a drain takes as long as they like."""
+    with contextlib.ExitStack() as stack:
+        wires = [stack.enter_context(server.connect()) for _ in range(count)]
+        assert wires[0].ask(b"CREATE /x %b" % TEXT) == b"100 /x CREATED\n"
+        for wire in wires:
+            wire.send(b"SHOW /x\n" * REQUESTS)
+        for wire in wires:
+            wire.reply()  # it has begun, and what it was sent has come
+        yield wires
+
+
+@pytest.mark.parametrize("children_first", [False, True])
+def test_a_signal_to_all_of_them_drops_nothing_that_was_received(start: Start, children_first: bool) -> None:
+    """As a service manager sends it, or pkill."""
+    server = start("-o", f"processes={PROCESSES}", preexec_fn=os.setsid)
+    with unread(server, 6) as wires:
+        if children_first:
+            for pid in children(server):
+                os.kill(pid, signal.SIGTERM)
+            time.sleep(0.05)
+        os.killpg(server.pid, signal.SIGTERM)
+        for wire in wires:
+            assert len(wire.rest()) == (REQUESTS - 1) * len(b"200 /x OK\n%b\n" % TEXT)
+    server.ends()
+
+
+def test_children_stop_with_their_parent(start: Start) -> None:
+    server = start("-o", f"processes={PROCESSES}")
+    pids = children(server)
+    server.kill()
+    deadline = time.monotonic() + 10
+    while any(Path(f"/proc/{pid}").exists() for pid in pids):
+        assert time.monotonic() < deadline, "they live on"
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_nobody_connects_during_a_drain_and_a_successor_can_bind(start: Start, tmp_path: Path, processes: int) -> None:
+    path = str(tmp_path / "socket")
+    server = start("-o", f"processes={processes}", address=path)
+    with unread(server, 4):
+        server.send_signal(signal.SIGTERM)
+        deadline = time.monotonic() + 5
+        while os.path.exists(path):
+            assert time.monotonic() < deadline, "it accepts all through the drain"
+            time.sleep(0.01)
+        successor = Sttpd(["-a", path, "-d", "others", "-o", f"processes={processes}"], tmp_path)
+        try:
+            assert successor.converse(b"LIST /\n") == b"200 / OK\n\n"
+            assert server.process.poll() is None, "it is still draining"
+            server.send_signal(signal.SIGTERM)
+            server.ends()
+            assert successor.converse(b"LIST /\n") == b"200 / OK\n\n", "its file is not the first one's to remove"
+        finally:
+            successor.finish()
