@@ -122,11 +122,13 @@ def _print_config(loaded: config.Loaded) -> None:
 
 def _serve(loaded: config.Loaded, read_again: Callable[[], config.Loaded], pid_name: str | None) -> int:
     # Imported late: checking a configuration needs no server.
+    from sttp_reactor.daemon.lifecycle import signals_blocked
     from sttp_reactor.daemon.run import run
 
     logs.set_up(loaded.settings.log.level, loaded.settings.log.format)
     try:
-        with pid_file(Path(pid_name)) if pid_name is not None else contextlib.nullcontext():
+        # Whoever has read our pid from the file may send a signal at once; it waits until there is somebody to hear it.
+        with signals_blocked(), pid_file(Path(pid_name)) if pid_name is not None else contextlib.nullcontext():
             return run(loaded.settings, origin=loaded.source, read_again=read_again)
     except StartError as error:
         if loaded.settings.log.format == "text":

@@ -6,7 +6,7 @@ import contextlib
 import logging
 import resource
 import signal
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 from sttp_reactor.config import ConfigError, Loaded, Settings, as_yaml
@@ -25,6 +25,17 @@ SIGNALS: Final = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal
 
 # A sign of life comes this often within the time in which one must come (sd_watchdog_enabled(3) asks for two).
 _SIGNS_OF_LIFE: Final = 3
+
+
+@contextlib.contextmanager
+def signals_blocked() -> Iterator[None]:
+    """Block SIGNALS: for the rest of the program where all goes well, for the block where it raises."""
+    previous = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        yield
+    except BaseException:
+        signal.pthread_sigmask(signal.SIG_SETMASK, previous)
+        raise
 
 
 class Lifecycle:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from sttp_reactor.config import Loaded, Settings
 from sttp_reactor.daemon import logs
 from sttp_reactor.daemon.child import log_report
-from sttp_reactor.daemon.lifecycle import SIGNALS, Lifecycle
+from sttp_reactor.daemon.lifecycle import SIGNALS, Lifecycle, signals_blocked
 from sttp_reactor.daemon.processes import Parent
 from sttp_reactor.daemon.reload import change_over
 from sttp_reactor.daemon.systemd import Notifier, activated_endpoints, activated_sockets
@@ -60,22 +60,18 @@ def _prepare_interpreter() -> None:
 
 
 def _run_alone(lifecycle: Lifecycle, activated: Sockets | None) -> int:
-    previous = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-    try:
+    with signals_blocked():
         server = Server(lifecycle.settings, sockets=activated)
         server.start()
         try:
             _listen_to_signals(server, lifecycle, binds=activated is None)
-            signal.pthread_sigmask(signal.SIG_SETMASK, previous)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)  # whoever called us may have blocked them already
             lifecycle.ready(server.addresses)
             _give_signs(server, lifecycle)
             server.reactor.run()
         finally:
             signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # closing, the reactor no longer listens to them
             server.close()
-    except BaseException:
-        signal.pthread_sigmask(signal.SIG_SETMASK, previous)
-        raise
     log.info("stopped")
     return 0
 

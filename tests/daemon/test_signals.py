@@ -156,6 +156,27 @@ def test_signals_that_come_until_the_end_change_nothing_about_it(
         assert not (tmp_path / "pid").exists()
 
 
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGUSR1, signal.SIGTERM])
+def test_signals_are_heard_from_the_first_instant(tmp_path: Path, processes: int, number: signal.Signals) -> None:
+    """Whoever waits for the pid file may send one as soon as it is there."""
+    pid_file = tmp_path / "pid"
+    arguments = ["-a", "127.0.0.1", "-p", "0", "-d", "files", "-o", f"processes={processes}", "--pid-file", "pid"]
+    with subprocess.Popen([*STTPD, *arguments], cwd=tmp_path, stderr=subprocess.PIPE, text=True) as server:
+        try:
+            while not pid_file.exists():
+                assert server.poll() is None
+            server.send_signal(number)
+            if number != signal.SIGTERM:
+                assert server.stderr is not None
+                while "ready: listening" not in (line := server.stderr.readline()):
+                    assert line, f"it ended with {server.wait()}"
+                server.terminate()
+            assert server.wait(PATIENCE_SECONDS) == 0
+            assert not pid_file.exists()
+        finally:
+            server.kill()
+
+
 def wait_until_it_listens(path: Path, server: subprocess.Popen[bytes]) -> None:
     """Which it cannot say."""
     while True:
