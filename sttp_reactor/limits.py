@@ -145,6 +145,19 @@ MAX_PROCESSES: Final = 64
 TEAM_RING_ENTRIES: Final = 4096
 # A process that dies within this time of its start is not started again at once: something is wrong with all of them.
 RESTART_PAUSE_SECONDS: Final = 1.0
+# How often a process shows that it turns, and how often its parent looks.
+BEAT_SECONDS: Final = 0.5
+WATCH_SECONDS: Final = 1.0
+# A process that has not turned for so long hangs, and is replaced: every second client of two processes waits for it.
+# What a turn can take lawfully is a reload's certificates and log files, some 50 ms of a flood, or seconds on a machine
+# that swaps; three times as much is still less than most clients wait. systemd's watchdog, with the 30 s of our unit,
+# sees a replacement before it would start all of us anew.
+HANG_SECONDS: Final = 10.0
+# While children start, their parent looks so often whether they have.
+START_LOOK_SECONDS: Final = 0.01
+# From one reload to the next. Signals that come meanwhile make one, at the end of it: a reload takes some 10 ms, in
+# which a server alone answers nobody.
+RELOAD_PAUSE_SECONDS: Final = 0.2
 # A process that has not answered its parent by then is stuck. Opening a log file or reading a certificate is all that
 # an order asks for.
 CONTROL_SECONDS: Final = 5.0

@@ -16,7 +16,7 @@ from sttp_reactor.daemon.control import Control, Message
 from sttp_reactor.daemon.reload import Change
 from sttp_reactor.daemon.report import report
 from sttp_reactor.errors import StartError
-from sttp_reactor.limits import CONTROL_SECONDS
+from sttp_reactor.limits import BEAT_SECONDS, CONTROL_SECONDS
 from sttp_reactor.net.endpoints import Endpoint, Sockets
 from sttp_reactor.net.reactor import READ
 from sttp_reactor.sttp.server import Server
@@ -53,8 +53,8 @@ def serve(
     """Serve until the parent says STOP, or ends; returns the exit code. Tells the parent whether it could start.
 
     The signals in `blocked`, which a parent waits for, are let through once each is seen to. `sign_seconds` is how
-    often the parent wants a sign of life; None where it wants none. With the parent's `tls`, sessions that began with
-    one of its children can be resumed with another.
+    often the service manager wants a sign of life; None where it wants none. With the parent's `tls`, sessions that
+    began with one of its children can be resumed with another.
     """
     with logs.waiting_for_nobody():
         return _serve(Server(settings, team=member, sockets=sockets, tls=tls), member, control, blocked, sign_seconds)
@@ -77,8 +77,7 @@ def _serve(
             signal.signal(number, signal.SIG_IGN)
         server.reactor.on_signal(signal.SIGUSR1, server.reopen_logs)
         server.reactor.on_signal(signal.SIGUSR2, lambda: log_report(server))
-        if sign_seconds is not None:
-            beat(server, member, sign_seconds / 2)
+        beat(server, member, BEAT_SECONDS if sign_seconds is None else min(BEAT_SECONDS, sign_seconds / 2))
         signal.pthread_sigmask(signal.SIG_UNBLOCK, blocked)
         control.send(0, STARTED, patience=CONTROL_SECONDS)
         server.reactor.run()

@@ -8,31 +8,57 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
 import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, Final
 
 from sttp_reactor.daemon.control import Control
 from sttp_reactor.limits import CONTROL_SECONDS
 
+# Seconds until it is noticed that nobody is to be waited for any more.
+_HURRY_LOOK_SECONDS: Final = 0.1
+
 
 class Child:
-    def __init__(self, index: int, pid: int, control: Control) -> None:
+    """`is_serving` is False until it has said that it serves; `fault` is what it said instead, or empty."""
+
+    def __init__(self, index: int, pid: int, control: Control, *, is_serving: bool = True) -> None:
         self.index = index
         self.pid = pid
         self.control = control
+        self.is_serving = is_serving
+        self.fault = ""
         self.started_at = time.monotonic()
+
+    def look(self) -> None:
+        """Take notice of what it has said of its start, if it has. Does not wait for it."""
+        if self.is_serving or self.fault or not select.select([self.control], [], [], 0)[0]:
+            return
+        try:
+            message = self.control.receive(patience=CONTROL_SECONDS)
+        except OSError:
+            self.fault = f"process {self.index} did not start"
+            return
+        self.is_serving, self.fault = message.content is None, message.content or ""
+
+    def kill(self, number: signal.Signals) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, number)
 
     def __repr__(self) -> str:
         return f"<Child {self.index}: process {self.pid}, for {time.monotonic() - self.started_at:.1f} s>"
 
 
 class Children:
-    """Those that serve. Belongs to the parent; `forget` is for a child that has inherited its siblings' ends."""
+    """Those that serve, and those that are about to: only the former are iterated over, given orders and told things.
+    Belongs to the parent; `forget` is for a child that has inherited its siblings' ends."""
 
-    def __init__(self) -> None:
+    def __init__(self, is_hurried: Callable[[], bool] = lambda: False) -> None:
+        """While `is_hurried()` no answer is awaited."""
+        self._is_hurried = is_hurried
         self._by_pid: dict[int, Child] = {}
         self._serial = 0
 
@@ -40,15 +66,19 @@ class Children:
         return len(self._by_pid)
 
     def __iter__(self) -> Iterator[Child]:
-        return iter(list(self._by_pid.values()))
+        return iter([child for child in self._by_pid.values() if child.is_serving])
+
+    @property
+    def starting(self) -> list[Child]:
+        return [child for child in self._by_pid.values() if not child.is_serving]
 
     def add(self, child: Child) -> None:
         self._by_pid[child.pid] = child
 
     def signal(self, number: signal.Signals) -> None:
-        for pid in self._by_pid:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, number)
+        """Those that start get it too."""
+        for child in self._by_pid.values():
+            child.kill(number)
 
     def reap(self) -> Iterator[tuple[Child, int]]:
         """Those that have ended since, and how (as `os.waitstatus_to_exitcode` gives it)."""
@@ -56,6 +86,7 @@ class Children:
             ended, status = os.waitpid(pid, os.WNOHANG)
             if ended:
                 del self._by_pid[pid]
+                child.look()
                 child.control.close()
                 yield child, os.waitstatus_to_exitcode(status)
 
@@ -101,9 +132,17 @@ class Children:
                 sock.close()
         return ""
 
+    def _wait_for(self, child: Child, deadline: float) -> None:
+        while not self._is_hurried() and (left := deadline - time.monotonic()) > 0:
+            if select.select([child.control], [], [], min(left, _HURRY_LOOK_SECONDS))[0]:
+                return
+
     def _answer_of(self, child: Child, deadline: float) -> str:
         try:
             while True:
+                self._wait_for(child, deadline)
+                if self._is_hurried():
+                    return "not waited for: the server is to stop"
                 message = child.control.receive(patience=max(0.0, deadline - time.monotonic()))
                 if message.serial == self._serial:
                     return str(message.content)

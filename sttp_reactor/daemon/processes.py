@@ -6,7 +6,9 @@ is in `team`, and the store's journal takes turns by itself.
 
 The parent serves nobody and has no threads, so it can fork at any time. It waits for signals and does one thing for
 each: a child that has died is started again, SIGTERM and SIGINT end them all, SIGHUP has all of them go on with other
-settings, or none. Should the parent itself die, each child sees the end of its control socket, and stops.
+settings, or none. It waits for nothing else without a bound, least of all for a child to start, so that it always
+hears that it is to stop. A child that hangs is ended, and then started again as any other that has died. Should the
+parent itself die, each child sees the end of its control socket, and stops.
 """
 
 from __future__ import annotations
@@ -28,8 +30,9 @@ from sttp_reactor.daemon.control import Control
 from sttp_reactor.daemon.lifecycle import SIGNALS, Lifecycle
 from sttp_reactor.daemon.reload import ENDPOINTS, differences
 from sttp_reactor.daemon.report import stacks
+from sttp_reactor.daemon.watch import Watch
 from sttp_reactor.errors import StartError
-from sttp_reactor.limits import RESTART_PAUSE_SECONDS
+from sttp_reactor.limits import HANG_SECONDS, RELOAD_PAUSE_SECONDS, RESTART_PAUSE_SECONDS, START_LOOK_SECONDS
 from sttp_reactor.net.address import Address
 from sttp_reactor.net.endpoints import Endpoint, Sockets, bind_all, hold_port, names_of, release, remove_files
 from sttp_reactor.net.listener import bind
@@ -56,7 +59,12 @@ class Parent:
         self._settings = lifecycle.settings
         self._team = Team(self._settings.processes)
         self._member = self._team.member(-1)
-        self._children = Children()
+        self._children = Children(lambda: bool(signal.sigpending() & _STOPPING))
+        self._watch = Watch(self._team, time.monotonic())
+        self._unstarted = list(range(self._settings.processes))  # one after the other, so that one recovers for all
+        self._is_ready = False
+        self._reload_at: float | None = None
+        self._next_reload = 0.0  # not before
         self._tls: TlsContext | None = None  # for the children yet to be started; those that serve read their own
         self._restarts: list[tuple[float, int]] = []  # (when, index), in order
         self._kill_at: float | None = None  # set once we are stopping
@@ -79,9 +87,7 @@ class Parent:
             self._tls = tls_context_of(self._settings, self._held)
             if self._activated is None:
                 self._held = bind_all(endpoints_of(self._settings), self._keep)
-            for index in range(self._settings.processes):
-                self._start_child(index)
-            self._lifecycle.ready(names_of(self._held))
+            self._start_next()
             while self._children or self._restarts:
                 self._handle(self._next_signal())
             log.info("stopped")
@@ -130,7 +136,7 @@ class Parent:
     # -- Children --
 
     def _start_child(self, index: int) -> None:
-        """Fork a server and wait until it listens. Raises StartError with what it says when it cannot."""
+        """Fork a server. It says by its control socket that it serves, or why it cannot; `_look` takes notice."""
         ours, theirs = Control.pair()
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(AttributeError, OSError, ValueError):  # it may be closed, or its disk full
@@ -146,16 +152,24 @@ class Parent:
             finally:
                 os._exit(code)  # the parent's own clean-up is the parent's
         theirs.close()
-        try:
-            message = ours.receive(patience=None)
-            fault = message.content if message.kind == child.FAILED else None
-        except OSError:
-            fault = f"process {index} did not start"
-        if fault is not None:
-            ours.close()
-            os.waitpid(pid, 0)
-            raise StartError(fault)
-        self._children.add(Child(index, pid, ours))
+        self._children.add(Child(index, pid, ours, is_serving=False))
+
+    def _start_next(self) -> None:
+        if self._unstarted:
+            self._start_child(self._unstarted.pop(0))
+        elif not self._is_ready and self._kill_at is None:
+            self._is_ready = True
+            self._lifecycle.ready(names_of(self._held))
+
+    def _look(self) -> None:
+        """What have those that are starting come to? Nobody waits for them, so that signals are heard meanwhile."""
+        for starting in self._children.starting:
+            starting.look()
+            if starting.is_serving:
+                if self._is_ready:
+                    log.info("process %d serves again", starting.index)
+                else:
+                    self._start_next()
 
     def _be_child(self, index: int, control: Control) -> int:
         self._children.forget()
@@ -171,30 +185,45 @@ class Parent:
 
     def _next_signal(self) -> int | None:
         """The next signal, or None when something is due."""
-        due = [when for when, _ in self._restarts]
-        due += [when for when in (self._kill_at, self._next_sign) if when is not None]
-        if not due:
-            return signal.sigwaitinfo(_WATCHED).si_signo
+        optional = (self._kill_at, self._next_sign, self._reload_at if self._is_ready else None)
+        due = [when for when, _ in self._restarts] + [when for when in optional if when is not None]
+        due.append(self._watch.due)
+        if self._children.starting:
+            due.append(time.monotonic() + START_LOOK_SECONDS)
         info = signal.sigtimedwait(_WATCHED, max(0.0, min(due) - time.monotonic()))
         return None if info is None else info.si_signo
 
     def _handle(self, number: int | None) -> None:
         if number in _STOPPING:
             self._stop()
+        self._look()
         self._reap()
-        if number == signal.SIGHUP and self._kill_at is None:
-            self._lifecycle.reload(self._change_over)
+        now = time.monotonic()
+        if number == signal.SIGHUP and self._reload_at is None:
+            self._reload_at = max(now, self._next_reload)
         elif number == signal.SIGUSR1:
             self._children.signal(signal.SIGUSR1)
         elif number == signal.SIGUSR2:
             self._report()
-        now = time.monotonic()
+        self._do_what_is_due(now)
+
+    def _do_what_is_due(self, now: float) -> None:
         if self._kill_at is not None and now >= self._kill_at:
             self._children.signal(signal.SIGKILL)
+            self._kill_at = now + RESTART_PAUSE_SECONDS
+        if now >= self._watch.due:
+            self._end_hung(now)
+        if self._reload_at is not None and now >= self._reload_at and self._is_ready:
+            self._reload()
         if self._next_sign is not None and now >= self._next_sign:
             self._give_sign(now)
         while self._restarts and self._restarts[0][0] <= now:
-            self._restart(self._restarts.pop(0)[1])
+            self._start_child(self._restarts.pop(0)[1])
+
+    def _end_hung(self, now: float) -> None:
+        for each in self._watch.hung(self._children, now):
+            log.error("process %d (%d) has not turned for %g s; ending it", each.index, each.pid, HANG_SECONDS)
+            each.kill(signal.SIGKILL)
 
     def _stop(self) -> None:
         """Have the children drain; told a second time they close at once."""
@@ -206,7 +235,10 @@ class Parent:
             held, self._held = self._held, {}
             self._release(held)
         self._restarts.clear()
+        self._unstarted.clear()
         self._children.tell(child.STOP)
+        for starting in self._children.starting:
+            starting.kill(signal.SIGKILL)  # it serves nobody, and what it recovers it will recover the next time
 
     def _reap(self) -> None:
         for ended, code in self._children.reap():
@@ -218,35 +250,44 @@ class Parent:
         self._member.announce(None)
         if self._kill_at is not None:
             return
+        if not ended.is_serving:
+            self._not_started(ended)
+            return
         log.error("process %d ended with %s; starting it again", ended.index, code)
         lived = time.monotonic() - ended.started_at
         pause = 0.0 if lived > RESTART_PAUSE_SECONDS else RESTART_PAUSE_SECONDS
         self._restarts.append((time.monotonic() + pause, ended.index))
 
-    def _restart(self, index: int) -> None:
-        try:
-            self._start_child(index)
-        except StartError as error:
-            log.error("process %d: %s; trying again", index, error)
-            self._restarts.append((time.monotonic() + RESTART_PAUSE_SECONDS, index))
-        else:
-            log.info("process %d serves again", index)
+    def _not_started(self, ended: Child) -> None:
+        fault = ended.fault or f"process {ended.index} did not start"
+        if not self._is_ready:
+            raise StartError(fault)
+        log.error("process %d: %s; trying again", ended.index, fault)
+        self._restarts.append((time.monotonic() + RESTART_PAUSE_SECONDS, ended.index))
 
     def _give_sign(self, now: float) -> None:
         """We are alive, unless one of the children is not: then the service manager is to start all of us anew."""
         seconds = self._lifecycle.sign_seconds
         assert seconds is not None
         self._next_sign = now + seconds
-        if all(now - self._team.member(each.index).last_beat < 2 * seconds for each in self._children):
+        if all(now - self._team.last_beat_of(each.index) < 2 * seconds for each in self._children):
             self._lifecycle.alive()
 
     def _report(self) -> None:
-        lines = [repr(each) for each in self._children]
+        lines = [repr(each) for each in (*self._children, *self._children.starting)]
         lines += [f"process {index} will be started again" for _, index in self._restarts]
         logs.block(log, "the state of the parent process:", [*lines, *stacks()])
         self._children.order_in_turn(child.REPORT)
 
     # -- Reloading --
+
+    def _reload(self) -> None:
+        self._reload_at = None
+        if self._kill_at is None:
+            for starting in self._children.starting:
+                starting.kill(signal.SIGKILL)  # it has the old settings, and nobody yet
+            self._lifecycle.reload(self._change_over)
+            self._next_reload = time.monotonic() + RELOAD_PAUSE_SECONDS
 
     def _change_over(self, settings: Settings) -> Iterable[str]:
         """All children go on with `settings`, or none does. Raises StartError."""

@@ -60,6 +60,10 @@ class Team:
         """The view of process `index`; the parent's is -1."""
         return Member(self, index % self.size)
 
+    def last_beat_of(self, index: int) -> float:
+        """When process `index` last showed a sign of life, as `Member.beat` was told; 0 where none ever has."""
+        return self.words[3 * self.size + index] / 1000
+
     def close(self) -> None:
         self.words.release()
         self._memory.close()
@@ -104,11 +108,6 @@ class Member:
     def beat(self, now: float) -> None:
         """We are alive at `now`, in seconds on the clock that all processes share (monotonic)."""
         self._words[3 * self._size + self._index] = int(now * 1000)
-
-    @property
-    def last_beat(self) -> float:
-        """When this member last was; 0 before it has ever been."""
-        return self._words[3 * self._size + self._index] / 1000
 
     # -- Changes --
 

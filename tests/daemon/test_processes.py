@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import re
 import signal
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from running import Start, Sttpd, Wire
+from running import STTPD, Start, Sttpd, Wire
+
+from sttp_reactor.limits import RESTART_PAUSE_SECONDS
 
 PROCESSES = 3
 MANY = 24  # connections: that all of them end in one process has a chance of one in 3**23
@@ -157,3 +161,45 @@ def test_nobody_connects_during_a_drain_and_a_successor_can_bind(start: Start, t
             assert successor.converse(b"LIST /\n") == b"200 / OK\n\n", "its file is not the first one's to remove"
         finally:
             successor.finish()
+
+
+# -- A child that cannot start, because somebody else holds the lock --
+
+
+@contextlib.contextmanager
+def held(docroot: Path) -> Iterator[None]:
+    """The lock that a process takes for its turn to write, and for recovering at its start."""
+    (docroot / ".sttp").mkdir(parents=True, exist_ok=True)
+    with open(docroot / ".sttp" / "turn", "a+b") as turn:
+        fcntl.flock(turn, fcntl.LOCK_EX)
+        yield
+
+
+def test_a_parent_whose_children_cannot_start_hears_that_it_is_to_stop(tmp_path: Path) -> None:
+    arguments = ["-a", "127.0.0.1", "-p", "0", "-d", "files", "-o", "processes=2", "--pid-file", "pid"]
+    with held(tmp_path / "files"), subprocess.Popen([*STTPD, *arguments], cwd=tmp_path) as server:
+        try:
+            child_file = Path(f"/proc/{server.pid}/task/{server.pid}/children")
+            deadline = time.monotonic() + 10
+            while not (tmp_path / "pid").exists() or not child_file.read_text():
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+            server.terminate()
+            assert server.wait(5) == 0
+            assert not (tmp_path / "pid").exists()
+        finally:
+            server.kill()
+
+
+def test_a_parent_that_replaces_a_child_hears_that_it_is_to_stop(start: Start, tmp_path: Path) -> None:
+    server = start("-o", "processes=2", "-o", "shutdown_timeout=1s")
+    victim, _ = children(server)
+    time.sleep(RESTART_PAUSE_SECONDS)  # so that it is replaced at once
+    with held(tmp_path / "files"):
+        os.kill(victim, signal.SIGKILL)
+        deadline = time.monotonic() + 10
+        while victim in children(server) or len(children(server)) < 2:
+            assert time.monotonic() < deadline, "nobody is started in its place"
+            time.sleep(0.02)
+        server.send_signal(signal.SIGTERM)
+        server.ends(within=1 + 1 + 5)
