@@ -92,6 +92,15 @@ LEAST_REQUESTS_PER_TURN: Final = 2
 # what one chunk can add to a write buffer that nobody reads.
 CHUNK_LINES: Final = 512
 
+# Bytes that all peers together have asked for and not read: a thousand who read nothing at all, with 64 KiB each in
+# their write buffers, or ten LISTs of 200,000 names. Beyond it no LIST is begun, and those who have been owed something
+# for so long (seconds) are cut, the largest first: enough to read a megabyte with 2 Mbit/s.
+UNSENT_BYTES: Final = 64 << 20
+UNSENT_PATIENCE_SECONDS: Final = 5.0
+# A reply that is longer is written piece by piece, each when the connection has room: what several peers have asked for
+# is not copied for each of them.
+PIECE_BYTES: Final = 65536
+
 # -- Disk workers --
 
 DISK_THREADS: Final = 4
@@ -121,6 +130,9 @@ STUCK_MOST_SECONDS: Final = 0.25
 CHECKPOINT_SECONDS: Final = 5.0
 # Jobs that wait for a worker. At the bound sessions stop parsing; nothing is refused and nothing grows.
 QUEUED_JOBS: Final = 4096
+# Directories that wait to be read for LISTs, or are being read; whoever asks for one that waits already shares it. Few,
+# because each may bring megabytes, all of which may come at once.
+QUEUED_LISTS: Final = 16
 
 # -- The cache (published defaults, PROTOCOL.md section 6) --
 

@@ -14,18 +14,11 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Hashable
+from collections.abc import Hashable
 from typing import Final, Protocol
 
 from sttp_reactor.limits import LOG_AGAIN_CAUSES, LOG_AGAIN_SECONDS
-
-
-class _Timer(Protocol):
-    def cancel(self) -> None: ...
-
-
-class _Loop(Protocol):
-    def call_later(self, delay: float, callback: Callable[[], None]) -> _Timer: ...
+from sttp_reactor.net.loop import Loop, Timer
 
 
 class Warn(Protocol):
@@ -43,7 +36,7 @@ class _Untold:
 
     __slots__ = ("message", "timer", "times")
 
-    def __init__(self, timer: _Timer) -> None:
+    def __init__(self, timer: Timer) -> None:
         self.timer = timer
         self.times = 0
         self.message = ""  # the latest
@@ -55,7 +48,7 @@ class Throttle:
     `totals` tells how often each kind has happened so far, logged or not.
     """
 
-    def __init__(self, loop: _Loop, log: logging.Logger, seconds: float = LOG_AGAIN_SECONDS) -> None:
+    def __init__(self, loop: Loop, log: logging.Logger, seconds: float = LOG_AGAIN_SECONDS) -> None:
         self.totals: Counter[str] = Counter()
         self._loop = loop
         self._log = log

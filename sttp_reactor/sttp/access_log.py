@@ -18,13 +18,13 @@ import stat
 import sys
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Final, Literal, NamedTuple, Protocol
+from typing import Final, Literal, NamedTuple
 
 from sttp_reactor.errors import StartError
 from sttp_reactor.limits import LOG_AGAIN_SECONDS
 from sttp_reactor.log_lines import LineWriter, timestamp
+from sttp_reactor.net.loop import Loop
 from sttp_reactor.printable import printable
 
 log = logging.getLogger(__name__)
@@ -45,14 +45,10 @@ class Access(NamedTuple):
     seconds: float
 
 
-class _Loop(Protocol):
-    def call_at_turn_end(self, callback: Callable[[], None]) -> None: ...
-
-
 class AccessLog:
     """`record` belongs to the loop's thread."""
 
-    def __init__(self, loop: _Loop, target: Path | Literal["-"], form: str = "text") -> None:
+    def __init__(self, loop: Loop, target: Path | Literal["-"], form: str = "text") -> None:
         """Appends to the file `target`, or writes to standard output. Raises StartError when it cannot be opened."""
         self._loop = loop
         self._target = target

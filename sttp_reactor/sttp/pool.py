@@ -19,26 +19,16 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Generic, TypeVar
 
 from sttp_reactor.limits import BATCH_JOBS, QUEUED_JOBS, STUCK_MOST_SECONDS, STUCK_SECONDS
+from sttp_reactor.net.loop import Loop, Timer
 from sttp_reactor.sttp.fair_queue import FairQueue
 
 log = logging.getLogger(__name__)
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
-
-
-class Loop(Protocol):
-    """The part of a reactor that its users below the sessions need."""
-
-    now: float
-
-    def clock(self) -> float: ...
-    def call_soon_threadsafe(self, callback: Callable[[], None]) -> None: ...
-    def call_in_lull(self, callback: Callable[[], None]) -> None: ...
-    def call_later(self, delay: float, callback: Callable[[], None]) -> Any: ...
 
 
 class Pool(Generic[Job, Result]):
@@ -76,7 +66,7 @@ class Pool(Generic[Job, Result]):
         self._bell: queue.SimpleQueue[bool] = queue.SimpleQueue()  # one item wakes one worker; False ends it
         self._lock = threading.Lock()  # guards _awake, and with it the decision whom to wake
         self._awake = 0
-        self._watch_timer: Any = None  # while jobs are under way, where another worker could be woken for them
+        self._watch_timer: Timer | None = None  # while jobs are under way, where another worker could be woken for them
         self._watch_seconds = STUCK_SECONDS
         self._waiting: deque[Callable[[], None]] = deque()
         self._under_way = 0

@@ -24,6 +24,7 @@ from sttp_reactor.sttp.listening import endpoints_of, tls_context_of
 from sttp_reactor.sttp.service import Service
 from sttp_reactor.sttp.session import Session, SessionLimits
 from sttp_reactor.sttp.team import Member
+from sttp_reactor.sttp.unsent import Unsent
 from sttp_reactor.wire.encoder import encode_response
 from sttp_reactor.wire.messages import NO_PATH, client_error, server_error
 
@@ -70,6 +71,7 @@ class Server:
         self.tls = tls
         self.handshakes = Handshakes(self.reactor, settings.limits.handshake_timeout, self._count_connections)
         self.sessions: set[Session] = set()
+        self._unsent = Unsent(self.reactor)
         self._refusals: set[_Refusal] = set()
         self.listeners: dict[Endpoint, Listener] = {}
         self.events = Throttle(self.reactor, log)
@@ -238,6 +240,7 @@ class Server:
             self.access_log,
             self._session_timed_out,
             self._policy,
+            self._unsent,
         )
         self.sessions.add(session)
         self._count_connections()
@@ -262,6 +265,9 @@ class Server:
     def _session_timed_out(self, session: Session, name: str) -> None:
         if name == "idle_timeout":
             self.events.count(name)  # nothing unusual
+        elif name == "unsent":
+            message = "%s is unsent to peers that read too slowly; closing the connection of %s"
+            self.events.warn(name, message, self._unsent, session.transport.peer)
         else:
             self.events.warn(name, "limits.%s has passed; closing the connection of %s", name, session.transport.peer)
 

@@ -32,14 +32,17 @@ from sttp_reactor.limits import (
     DISK_THREADS,
     LIST_THREADS,
     MAX_PATH_SEGMENTS,
+    QUEUED_JOBS,
+    QUEUED_LISTS,
     SWEEP_SECONDS,
     SWEEP_SLICE,
 )
+from sttp_reactor.net.loop import Loop, Timer
 from sttp_reactor.net.throttle import Throttle, unthrottled
 from sttp_reactor.printable import printable
 from sttp_reactor.store.base import Operation, Reader, Store, Write
 from sttp_reactor.sttp.cache import Cache
-from sttp_reactor.sttp.pool import Loop, Pool
+from sttp_reactor.sttp.pool import Pool
 from sttp_reactor.sttp.team import Member
 from sttp_reactor.wire.encoder import encode_response
 from sttp_reactor.wire.messages import STATUS_BY_CODE, Action, Request, Response, Status
@@ -82,7 +85,7 @@ class _Read:
     def __init__(
         self, key: bytes, request: Request, begun_at: float, done: Done, waiter: Waiter, *, is_stable: bool
     ) -> None:
-        self.is_stable = is_stable  # no change of the file was under way when we were asked
+        self.is_stable = is_stable  # a SHOW, and no change of its file was under way when we were asked
         self.is_begun = False  # a worker sets it before it looks at the file
         self.key = key
         self.request = request
@@ -100,7 +103,7 @@ class _Read:
     @property
     def may_be_joined(self) -> bool:
         """Whether what it brings is true for somebody who asks now: where the file is being changed, only as long as
-        nobody has looked at it."""
+        nobody has looked at it. That goes for every LIST, too: nobody keeps account of who changes which directory."""
         return (self.is_stable or not self.is_begun) and not self.is_abandoned
 
 
@@ -145,9 +148,9 @@ class Service:
         self._warn = unthrottled(log) if throttle is None else throttle.warn
         self._reads: dict[bytes, _Read] = {}
         self._changing: dict[bytes, int] = {}  # without a team: CREATEs and DELETEs under way, by cache key
-        self._readers = self._make_readers("sttp-read", disk_threads)
+        self._readers = self._make_readers("sttp-read", disk_threads, QUEUED_JOBS)
         # A LIST may take a thousand times as long as a SHOW, so SHOWs do not queue behind LISTs.
-        self._listers = self._make_readers("sttp-list", min(disk_threads, LIST_THREADS))
+        self._listers = self._make_readers("sttp-list", min(disk_threads, LIST_THREADS), QUEUED_LISTS)
         self._writer: Pool[_Change | _Checkpoint, bytes] = Pool(
             loop,
             "sttp-write",
@@ -158,14 +161,14 @@ class Service:
             _WAITER_OF,
             most=COMMIT_WRITES,
         )
-        self._sweep_timer: Any = None  # while the cache is being swept, or will be
+        self._sweep_timer: Timer | None = None  # while the cache is being swept, or will be
         self._last_write = -math.inf
         self._checkpoint_due = False
         self.reads = self.writes = 0  # answered so far; what the cache has answered is in its own statistics
         if team is not None and team.has_inherited:
             self._writer.submit(_Checkpoint())  # its turn recovers what our predecessor has left
 
-    def _make_readers(self, name: str, threads: int) -> Pool[_Read, bytes]:
+    def _make_readers(self, name: str, threads: int, capacity: int) -> Pool[_Read, bytes]:
         return Pool(
             self._loop,
             name,
@@ -174,6 +177,7 @@ class Service:
             self._after_reads,
             lambda read, _: _internal(read.request),
             _WAITER_OF,
+            capacity=capacity,
         )
 
     def fast_way(self) -> FastWay:
@@ -209,20 +213,22 @@ class Service:
             return self._start_change(request, done, waiter)
         if self._team is not None and self._team.has_news:
             self._catch_up(self._team)
-        key = _key(request.path) if request.action is _SHOW else b""
-        read = self._reads.get(key) if key else None
+        is_show = request.action is _SHOW
+        key = _key(request.path) if is_show else b"LIST %b\n" % request.path
+        read = self._reads.get(key)
         if read is not None and read.may_be_joined:
             read.waiting.append(done)
             read.waiters.append(waiter)
             return True
-        is_stable = key not in self._changing and (
-            self._team is None or not self._team.unsettled or self._team.is_settled(key)
+        is_stable = (
+            is_show
+            and key not in self._changing
+            and (self._team is None or not self._team.unsettled or self._team.is_settled(key))
         )
         read = _Read(key, request, self._loop.now, done, waiter, is_stable=is_stable)
         if not self._readers_for(request).submit(read):
             return False
-        if key:
-            self._reads[key] = read
+        self._reads[key] = read
         return True
 
     def _start_change(self, request: Request, done: Done, waiter: Waiter) -> bool:
@@ -319,7 +325,7 @@ class Service:
             self._catch_up(self._team)
         for read, reply in results:
             self.reads += len(read.waiting)
-            if read.key and self._reads.get(read.key) is read:
+            if self._reads.get(read.key) is read:
                 del self._reads[read.key]
                 if read.is_stable and self.cache is not None and reply.startswith(b"200"):
                     self.cache.put(read.key, reply, read.begun_at)

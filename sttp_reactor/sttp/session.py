@@ -8,6 +8,7 @@ one whole request line, come alone, is handed to the slow way's middle: there is
 Requests of one connection take effect in their order. SHOWs may be under way together, and so may writes, which the
 store carries out in the order it gets them; but a read waits for the writes before it and a write for the reads. A
 LIST is under way alone: its reply may have megabytes, and a peer that reads nothing is to be owed one of them at most.
+Such a reply is written in pieces, as the connection has room, and what it owes is told to the budget (`unsent`).
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from sttp_reactor.limits import (
     IDLE_TIMEOUT,
     LEAST_REQUESTS_PER_TURN,
     MAX_LINE_BYTES,
+    PIECE_BYTES,
     REQUEST_TIMEOUT,
     REQUESTS_IN_FLIGHT,
     REQUESTS_OF_ALL_PER_TURN,
@@ -31,6 +33,7 @@ from sttp_reactor.net.timers import Timer
 from sttp_reactor.sttp.access import Policy, Rights
 from sttp_reactor.sttp.access_log import Access, AccessLog
 from sttp_reactor.sttp.service import Service, no_replies
+from sttp_reactor.sttp.unsent import Unsent
 from sttp_reactor.wire.encoder import encode_response
 from sttp_reactor.wire.messages import NO_PATH, Action, Request, client_error
 from sttp_reactor.wire.parser import NEED_DATA, BadLine, RequestParser
@@ -65,6 +68,27 @@ class _Slot:
         self.began = began
 
 
+class _ListSlot(_Slot):
+    """Of a LIST. A long reply is written in pieces: `whole` is all of it, `at` how much has been written, and `reply`
+    the last piece, once it is its turn."""
+
+    __slots__ = ("at", "whole")
+
+    def __init__(self, request: Request, began: float) -> None:
+        super().__init__(request, None, began)
+        self.at = 0
+        self.whole = b""
+
+    def next_piece(self) -> bytes:
+        piece = self.whole[self.at : self.at + PIECE_BYTES]
+        self.at += len(piece)
+        return piece
+
+    @property
+    def is_all_written(self) -> bool:
+        return self.at == len(self.whole)
+
+
 class Session:
     """A `net.protocol.Protocol` that speaks STTP."""
 
@@ -80,6 +104,7 @@ class Session:
         "_last_reply",
         "_limits",
         "_line_began",
+        "_long",
         "_on_lost",
         "_on_timeout",
         "_open",
@@ -93,6 +118,7 @@ class Session:
         "_service",
         "_slots",
         "_timer",
+        "_unsent",
         "_writing_paused",
         "is_gone",
         "transport",
@@ -110,11 +136,13 @@ class Session:
         access_log: AccessLog | None = None,
         on_timeout: Callable[[Session, str], None] | None = None,
         policy: Policy | None = None,
+        unsent: Unsent | None = None,
     ) -> None:
         """`on_lost(session)` is called once, when the connection is gone; before that, where a time limit ends it,
         `on_timeout(session, name)` with the limit's name, such as `idle_timeout`. `policy` is None where everybody may
-        do everything."""
+        do everything. `unsent` is the budget shared with other sessions; without, this one has its own."""
         self._reactor = reactor
+        self._unsent = Unsent(reactor) if unsent is None else unsent
         self._service = service
         self._policy = policy
         self._rights: Rights | None = None  # None: this peer may do everything
@@ -125,6 +153,7 @@ class Session:
         self._slots: list[_Slot] = []  # replies owed, in order
         self._open = 0  # slots whose requests are with the service
         self._open_action = _LIST  # of the last one that was started
+        self._long: _ListSlot | None = None  # the first slot, while its reply is being written in pieces
         self._held: Request | None = None  # parsed, but it must wait for those before it, or for room
         self._quiet = False  # nothing is owed, held or half received: the fast way is open
         self._dry = True  # the parser has given out everything it could
@@ -174,17 +203,30 @@ class Session:
         if isinstance(error, TimeoutError) and error.errno is None:
             self._tell_timeout("write_timeout")
         self._timer.cancel()
+        self._long = None
+        self._unsent.settle(self)
         self._slots.clear()  # results that still come find a slot that nobody reads
         self._on_lost(self)
 
     def pause_writing(self) -> None:
         self._writing_paused = True
         self._quiet = False
+        self._unsent.owe(self, self.transport.bytes_unsent(), b"" if self._long is None else self._long.whole)
 
     def resume_writing(self) -> None:
         self._writing_paused = False
         self._last_reply = self._reactor.now  # until now it was being read
-        self._advance()
+        if self._long is None:
+            self._unsent.settle(self)
+            self._advance()
+        else:
+            self._send_pieces(self._long)
+
+    # -- From the budget --
+
+    def give_up(self) -> None:
+        self._tell_timeout("unsent")
+        self.transport.abort()
 
     # -- From the server --
 
@@ -300,20 +342,35 @@ class Session:
         action, other = request.action, self._open_action
         if self._open and (is_write is not other.is_write or action is _LIST or other is _LIST):
             return False
+        if action is _LIST:
+            return self._start_list(request)
         slot = _Slot(request, self._service.cached(request), self._reactor.now)
         if slot.reply is None:
             if not self._service.start(request, partial(self._answered, slot), self):
-                self._await_room(request)
+                self._await_room(partial(self._service.when_room, request))
                 return False
             self._open += 1
             self._open_action = action
         self._slots.append(slot)
         return True
 
-    def _await_room(self, request: Request) -> None:
+    def _start_list(self, request: Request) -> bool:
+        if not self._unsent.has_room:
+            self._await_room(self._unsent.when_room)
+            return False
+        slot = _ListSlot(request, self._reactor.now)
+        if not self._service.start(request, partial(self._listed, slot), self):
+            self._await_room(partial(self._service.when_room, request))
+            return False
+        self._open += 1
+        self._open_action = _LIST
+        self._slots.append(slot)
+        return True
+
+    def _await_room(self, when_room: Callable[[Callable[[], None]], None]) -> None:
         if not self._awaiting_room:
             self._awaiting_room = True
-            self._service.when_room(request, self._room_made)
+            when_room(self._room_made)
 
     def _room_made(self) -> None:
         self._awaiting_room = False
@@ -330,6 +387,28 @@ class Session:
             self._advance_at_turn_end()  # others of this batch first: then there is one advance for all of them
         else:
             self._quiet = self._line_began is None and self._is_idle()
+
+    def _listed(self, slot: _ListSlot, reply: bytes) -> None:
+        if len(reply) <= PIECE_BYTES or self.is_gone:
+            self._answered(slot, reply)
+            return
+        slot.whole = reply
+        self._long = slot  # the first one of all: whatever was asked before a LIST has been answered before it began
+        if self._writing_paused:
+            self._unsent.owe(self, self.transport.bytes_unsent(), reply)
+        else:
+            self._send_pieces(slot)
+
+    def _send_pieces(self, slot: _ListSlot) -> None:
+        """Write until the connection has enough of it, which is when the peer reads more slowly than we write."""
+        while not self._writing_paused:
+            piece = slot.next_piece()
+            if slot.is_all_written:
+                self._long = None
+                self._unsent.settle(self)
+                self._answered(slot, piece)
+                return
+            self.transport.write(piece)
 
     def _advance_at_turn_end(self, *, next_turn: bool = False) -> None:
         if not self._advance_due:
@@ -425,6 +504,8 @@ class Session:
 
 
 def _access(peer: str, slot: _Slot, reply: bytes, now: float) -> Access:
+    if isinstance(slot, _ListSlot) and slot.whole:
+        reply = slot.whole
     action, path = (b"-", reply.split(b" ", 2)[1]) if slot.request is None else slot.request[:2]
     word = action.value if isinstance(action, Action) else action
     return Access(peer, word, path, int(reply[:3]), len(reply), now - slot.began)

@@ -16,7 +16,14 @@ import pytest
 from scripted import PATIENCE_SECONDS, Bench, Gate, ScriptedStore, request
 
 from sttp_reactor.errors import CannotCreatePath, FileMissing, PathMissing, Refused, StoreFailed
-from sttp_reactor.limits import CHECKPOINT_SECONDS, COMMIT_DIRECTORIES, QUEUED_JOBS, SWEEP_SECONDS, SWEEP_SLICE
+from sttp_reactor.limits import (
+    CHECKPOINT_SECONDS,
+    COMMIT_DIRECTORIES,
+    QUEUED_JOBS,
+    QUEUED_LISTS,
+    SWEEP_SECONDS,
+    SWEEP_SLICE,
+)
 from sttp_reactor.net.throttle import Throttle
 from sttp_reactor.store.base import Operation, Write
 from sttp_reactor.store.memory import MemoryStore
@@ -287,13 +294,63 @@ def test_different_paths_are_different_reads(bench: Bench) -> None:
     bench.until(lambda: bool(first))
 
 
-def test_lists_are_read_each_time(bench: Bench) -> None:
-    replies = [bench.start(b"LIST /"), bench.start(b"LIST /")]
-    bench.until(lambda: all(replies))
-    assert replies == [[b"200 / OK\na, b\n"]] * 2
+def test_lists_are_not_cached(bench: Bench) -> None:
+    for _ in range(2):
+        assert bench.ask(b"LIST /") == b"200 / OK\na, b\n"
     assert bench.store.listed == 2
     bench.ask(b"CREATE /c x")
     assert bench.ask(b"LIST /") == b"200 / OK\na, b, c\n"
+
+
+def test_lists_of_one_directory_share_a_reading_that_has_not_begun(bench: Bench) -> None:
+    gate = bench.store.gate("before list")
+    first = bench.start(b"LIST /")
+    gate.wait_until_reached()
+    others = [bench.start(b"LIST /") for _ in range(300)]
+    assert bench.service.under_way == 2
+    gate.open()
+    bench.rest()
+    assert [first, *others] == [[b"200 / OK\na, b\n"]] * 301
+    assert bench.store.listed == 2
+
+
+def test_a_list_never_shares_a_reading_that_may_have_missed_a_change(bench: Bench) -> None:
+    """What was acknowledged before it was asked, it must show; and what another reply has shown, too."""
+    gate = bench.store.gate("before list")
+    first = bench.start(b"LIST /")
+    gate.wait_until_reached()
+    bench.ask(b"CREATE /c x")
+    bench.store.files[b"/d"] = b"another program's"
+    second = bench.start(b"LIST /")
+    bench.wake_another_reader()
+    bench.until(lambda: bool(second))
+    assert second == [b"200 / OK\na, b, c, d\n"]
+    assert first == []
+    gate.open()
+    bench.rest()
+
+
+def test_lists_of_a_directory_by_its_two_names_have_two_replies(bench: Bench) -> None:
+    """Each reply repeats the path as it came."""
+    bench.start(b"LIST /")
+    assert [bench.ask(b"LIST /x"), bench.ask(b"LIST /x/")] == [b"400 /x NOT FOUND\n", b"400 /x/ NOT FOUND\n"]
+
+
+def test_few_directories_wait_to_be_read(bench: Bench) -> None:
+    """Each may bring megabytes, and they may come at once."""
+    gate = bench.store.gate("before list")
+    replies: list[bytes] = []
+    numbers = itertools.count()
+    while bench.service.start(line := request(b"LIST /%d" % next(numbers)), replies.append):
+        pass
+    assert next(numbers) == QUEUED_LISTS + 1
+    called: list[int] = []
+    bench.service.when_room(line, lambda: called.append(1))
+    bench.turn()
+    gate.open()
+    bench.rest()
+    assert called == [1]
+    assert len(replies) == QUEUED_LISTS
 
 
 # -- LISTs, which may take long, and reads that nobody waits for --
@@ -308,7 +365,8 @@ class Waiter:
 def test_shows_do_not_queue_behind_lists(bench: Bench) -> None:
     gate = bench.store.gate("before list")
     lists: list[bytes] = []
-    while bench.service.start(request(b"LIST /"), lists.append):
+    numbers = itertools.count()
+    while bench.service.start(request(b"LIST /%d" % next(numbers)), lists.append):
         pass
     bench.turn()
     gate.wait_until_reached()
@@ -316,7 +374,7 @@ def test_shows_do_not_queue_behind_lists(bench: Bench) -> None:
     assert bench.ask(b"UPDATE /a new") == NEW
     assert lists == []
     gate.open()
-    bench.until(lambda: len(lists) == QUEUED_JOBS)
+    bench.until(lambda: len(lists) == QUEUED_LISTS)
 
 
 @pytest.mark.parametrize("line", [b"SHOW /b", b"LIST /"])
