@@ -16,9 +16,10 @@ from sttp_reactor.daemon import logs
 from sttp_reactor.daemon.child import log_report
 from sttp_reactor.daemon.lifecycle import SIGNALS, Lifecycle, signals_blocked
 from sttp_reactor.daemon.processes import Parent
+from sttp_reactor.daemon.ration import Ration
 from sttp_reactor.daemon.reload import change_over
 from sttp_reactor.daemon.systemd import Notifier, activated_endpoints, activated_sockets
-from sttp_reactor.limits import SWITCH_SECONDS
+from sttp_reactor.limits import RELOAD_PAUSE_SECONDS, SWITCH_SECONDS
 from sttp_reactor.net.endpoints import Sockets
 from sttp_reactor.sttp.server import Server
 
@@ -92,7 +93,7 @@ def _listen_to_signals(server: Server, lifecycle: Lifecycle, *, binds: bool) -> 
     handlers = {
         signal.SIGTERM: stop,
         signal.SIGINT: stop,
-        signal.SIGHUP: reload,
+        signal.SIGHUP: Ration(server.reactor, reload, RELOAD_PAUSE_SECONDS).ask,
         signal.SIGUSR1: server.reopen_logs,
         signal.SIGUSR2: lambda: log_report(server),
     }

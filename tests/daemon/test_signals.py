@@ -17,6 +17,8 @@ import pytest
 from operating import Operated, operated
 from running import PATIENCE_SECONDS, STTPD, Wire, fails
 
+from sttp_reactor.limits import RELOAD_PAUSE_SECONDS
+
 
 @pytest.fixture(params=[1, 2], ids=["alone", "two processes"])
 def processes(request: pytest.FixtureRequest) -> int:
@@ -204,6 +206,27 @@ def test_without_standard_error_it_serves_all_the_same(tmp_path: Path, processes
             assert server.wait(PATIENCE_SECONDS) == 0
         finally:
             server.kill()
+
+
+# -- Storms --
+
+
+def test_a_storm_of_reloads_is_a_few(tmp_path: Path, processes: int) -> None:
+    """And the last one comes after the last signal, so that what was changed before it is in force."""
+    other = tmp_path / "other.yaml"
+    other.write_text(f"processes: {processes}\ncache: {{max_files: 7}}\ndocroot: files\nport: 0\n")
+    with operated(tmp_path, f"processes: {processes}") as server, server.connect() as wire:
+        began = time.monotonic()
+        for number in range(1500):
+            if number == 1400:
+                other.rename(tmp_path / "sttpd.yaml")  # in one piece: somebody reads it all the time
+            server.send_signal(signal.SIGHUP)
+            if number % 10 == 0:
+                assert wire.ask(b"LIST /") == b"200 / OK\n\n"
+        server.wait_for(r"reloaded .*cache.max_files is 7 \(was 100\)")
+        elapsed = time.monotonic() - began
+        assert server.log.count("reloaded ") <= elapsed / RELOAD_PAUSE_SECONDS + 2
+        assert wire.ask(b"LIST /") == b"200 / OK\n\n"
 
 
 # -- A process that dies --
