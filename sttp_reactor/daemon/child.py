@@ -19,6 +19,7 @@ from sttp_reactor.errors import StartError
 from sttp_reactor.limits import BEAT_SECONDS, CONTROL_SECONDS
 from sttp_reactor.net.endpoints import Endpoint, Sockets
 from sttp_reactor.net.reactor import READ
+from sttp_reactor.sttp.docroot import Claim
 from sttp_reactor.sttp.server import Server
 from sttp_reactor.sttp.team import Member
 
@@ -49,15 +50,17 @@ def serve(
     blocked: Iterable[signal.Signals],
     sign_seconds: float | None,
     tls: TlsContext | None,
+    claim: Claim,
 ) -> int:
     """Serve until the parent says STOP, or ends; returns the exit code. Tells the parent whether it could start.
 
     The signals in `blocked`, which a parent waits for, are let through once each is seen to. `sign_seconds` is how
     often the service manager wants a sign of life; None where it wants none. With the parent's `tls`, sessions that
-    began with one of its children can be resumed with another.
+    began with one of its children can be resumed with another; with its `claim` on the docroot, all may serve that.
     """
     with logs.waiting_for_nobody():
-        return _serve(Server(settings, team=member, sockets=sockets, tls=tls), member, control, blocked, sign_seconds)
+        server = Server(settings, team=member, sockets=sockets, tls=tls, claim=claim)
+        return _serve(server, member, control, blocked, sign_seconds)
 
 
 def _serve(

@@ -36,6 +36,7 @@ from sttp_reactor.limits import HANG_SECONDS, RELOAD_PAUSE_SECONDS, RESTART_PAUS
 from sttp_reactor.net.address import Address
 from sttp_reactor.net.endpoints import Endpoint, Sockets, bind_all, hold_port, names_of, release, remove_files
 from sttp_reactor.net.listener import bind
+from sttp_reactor.sttp.docroot import Claim, take_docroot
 from sttp_reactor.sttp.listening import endpoints_of, tls_context_of
 from sttp_reactor.sttp.team import Team
 
@@ -59,6 +60,7 @@ class Parent:
         self._settings = lifecycle.settings
         self._team = Team(self._settings.processes)
         self._member = self._team.member(-1)
+        self._claim = Claim()  # on the docroot, for all children, and until the last of them has ended
         self._children = Children(lambda: bool(signal.sigpending() & _STOPPING))
         self._watch = Watch(self._team, time.monotonic())
         self._unstarted = list(range(self._settings.processes))  # one after the other, so that one recovers for all
@@ -87,6 +89,7 @@ class Parent:
             self._tls = tls_context_of(self._settings, self._held)
             if self._activated is None:
                 self._held = bind_all(endpoints_of(self._settings), self._keep)
+            take_docroot(self._settings, self._claim)
             self._start_next()
             while self._children or self._restarts:
                 self._handle(self._next_signal())
@@ -94,6 +97,7 @@ class Parent:
             return 0
         finally:
             self._release(self._held)
+            self._claim.release()
             self._children.forget()
 
     # -- Sockets --
@@ -178,7 +182,7 @@ class Parent:
             sock.close()
         sign_seconds = self._lifecycle.sign_seconds
         return child.serve(
-            self._settings, sockets, self._team.member(index), control, _WATCHED, sign_seconds, self._tls
+            self._settings, sockets, self._team.member(index), control, _WATCHED, sign_seconds, self._tls, self._claim
         )
 
     # -- Signals --

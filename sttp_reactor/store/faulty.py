@@ -22,14 +22,18 @@ from typing import Any, Final
 
 from sttp_reactor.errors import StoreError
 from sttp_reactor.store.base import OnChange, Reader, Store, Write
-from sttp_reactor.store.disk import files, journal, reading, tree, writing
+from sttp_reactor.store.disk import attributes, claim, files, journal, reading, recovery, tree, turnlock, writing
 from sttp_reactor.store.disk import store as disk
 
 Fault = Callable[..., None]
 
-_READING: Final = frozenset({"access", "fstat", "fstatvfs", "listdir", "lstat", "open", "pread", "read", "scandir"})
-_WRITING: Final = frozenset({"fchmod", "ftruncate", "link", "makedirs", "mkdir", "pwrite", "rename", "unlink"})
-_SYSTEM_CALLS: Final = _READING | _WRITING | {"close", "fcntl", "fdatasync", "flock", "fsync"}
+_READING: Final = frozenset(
+    {"access", "fstat", "fstatvfs", "getxattr", "listdir", "listxattr", "lstat", "open", "pread", "read", "scandir"}
+)
+_WRITING: Final = frozenset(
+    {"fchmod", "fchown", "ftruncate", "link", "makedirs", "mkdir", "pwrite", "removexattr", "rename", "setxattr"}
+)
+_SYSTEM_CALLS: Final = _READING | _WRITING | {"close", "fcntl", "fdatasync", "flock", "fsync", "unlink"}
 
 # Who hangs at a gate that nobody opens goes on after this: a test that fails is better than one that never ends.
 _GATE_SECONDS: Final = 60.0
@@ -152,7 +156,7 @@ def faulty_calls(fault: Fault) -> Iterator[None]:
     """While the block runs, the system calls of every DiskStore in this process go by way of `fault`."""
     originals = [
         (module, name, getattr(module, name))
-        for module in (disk, files, journal, reading, tree, writing)
+        for module in (disk, attributes, claim, files, journal, reading, recovery, tree, turnlock, writing)
         for name in ("os", "fcntl", "sync_file_system")
         if hasattr(module, name)
     ]

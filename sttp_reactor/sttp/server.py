@@ -16,6 +16,7 @@ from sttp_reactor.net.reactor import Reactor
 from sttp_reactor.net.throttle import Throttle
 from sttp_reactor.net.tls_handshakes import Handshakes
 from sttp_reactor.store.base import Store
+from sttp_reactor.store.disk.claim import Claim
 from sttp_reactor.store.disk.store import DiskStore
 from sttp_reactor.sttp.access import Policy
 from sttp_reactor.sttp.access_log import AccessLog
@@ -58,13 +59,14 @@ class Server:
         team: Member | None = None,
         sockets: Sockets | None = None,
         tls: TlsContext | None = None,
+        claim: Claim | None = None,
     ) -> None:
         """`store` and `reactor` can be given, for tests and for embedding; `team` where several processes serve one
         docroot; `sockets`, listening already, where somebody else has bound them and removes a Unix socket's file;
-        `tls`, where the files it is made of have been read already."""
+        `tls`, where the files it is made of have been read already; `claim`, where others serve the same docroot."""
         self.settings = settings
         self.reactor = Reactor() if reactor is None else reactor
-        self._store = DiskStore(settings.docroot, sync=settings.sync) if store is None else store
+        self._store = DiskStore(settings.docroot, sync=settings.sync, claim=claim) if store is None else store
         self.session_limits = session_limits(settings)
         self._policy = _policy(settings)
         self._crowd = Crowd(settings.limits.max_connections_per_address)

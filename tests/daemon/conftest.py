@@ -15,8 +15,10 @@ from running import Start, Sttpd, Wire
 def starter(folder: Path) -> Iterator[Start]:
     with ExitStack() as running:
 
-        def start(*arguments: str, address: str = "127.0.0.1", port: int = 0, **options: Any) -> Sttpd:
-            server = Sttpd(["-a", address, "-p", str(port), "-d", "files", *arguments], folder, **options)
+        def start(
+            *arguments: str, address: str = "127.0.0.1", port: int = 0, docroot: str = "files", **options: Any
+        ) -> Sttpd:
+            server = Sttpd(["-a", address, "-p", str(port), "-d", docroot, *arguments], folder, **options)
             running.callback(server.finish)
             return server
 

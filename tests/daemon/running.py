@@ -58,12 +58,13 @@ class Sttpd:
 
     def _wait_until_ready(self) -> None:
         assert self.process.stderr is not None
-        while (match := _READY.search(self.log)) is None:
-            readable, _, _ = select.select([self.process.stderr], [], [], PATIENCE_SECONDS)
+        descriptor = self.process.stderr.fileno()  # past the buffer, or `select` would not see what that has read
+        while (match := _READY.search(self.log)) is None or "\n" not in self.log[match.end() :]:
+            readable, _, _ = select.select([descriptor], [], [], PATIENCE_SECONDS)
             assert readable, f"not ready in time; it said: {self.log}"
-            line = self.process.stderr.readline()
-            assert line, f"ended with {self.process.wait()} and said: {self.log}"
-            self.log += line
+            piece = os.read(descriptor, 65536).decode()
+            assert piece, f"ended with {self.process.wait()} and said: {self.log}"
+            self.log += piece
         self.addresses, self.docroot, self.origin = match[1].split(", "), Path(match[2]), match[3]
 
     @property

@@ -134,10 +134,10 @@ class Storm:
         for key in self.keys:
             assert text_in(server.docroot, key.path) == key.possible[0], f"{key.path!r} on the disk"
         expected = {key.path.decode() for key in self.keys if key.possible[0] is not None}
-        assert files_below(server.docroot) == expected | {"/.sttp/turn", "/.sttp/journal"}
+        assert files_below(server.docroot) == expected | {"/.sttp/turn", "/.sttp/journal", "/.sttp/lock"}
         assert (server.docroot / ".sttp" / "journal").stat().st_size <= JOURNAL_BYTES[0]
         assert (server.docroot / ".sttp" / "turn").stat().st_size < 200
-        assert sorted(os.listdir(server.docroot / ".sttp")) == ["journal", "tmp", "turn"]
+        assert sorted(os.listdir(server.docroot / ".sttp")) == ["journal", "lock", "tmp", "turn"]
 
     def _asker(self, server: Sttpd) -> Callable[[Key], State]:
         answers = server.converse(b"".join(b"SHOW %b\n" % key.path for key in self.keys)).split(b"\n")

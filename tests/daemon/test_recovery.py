@@ -280,16 +280,18 @@ sys.exit(main())
 def test_a_wall_clock_that_jumps_cuts_no_session_and_keeps_no_entry(start: Start, tmp_path: Path) -> None:
     command = [sys.executable, "-c", JUMPING]
     server = start("-o", "cache.expiration=3600", "--access-log", "access.log", command=command)
-    hasty = start("-o", f"cache.expiration={SHORT}", "-o", f"limits.idle_timeout={2 * SHORT}", command=command)
+    short = ("-o", f"cache.expiration={SHORT}", "-o", f"limits.idle_timeout={2 * SHORT}")
+    hasty = start(*short, docroot="other files", command=command)
     with server.connect() as wire, server.connect() as silent, server.connect() as halfway:
         halfway.send(b"SHOW /a")
         assert wire.ask(b"CREATE /a old") == b"100 /a CREATED\n"
         assert wire.ask(b"SHOW /a") == b"200 /a OK\nold\n"
         (server.docroot / "a").write_text("new")
         with hasty.connect() as other, hasty.connect() as idle, Stopwatch() as watch:
-            # The same docroot, so another server sees the file; its own entry goes when its short time is over.
+            # Another server's entry goes when its short time is over.
+            assert other.ask(b"CREATE /a new") == b"100 /a CREATED\n"
             assert other.ask(b"SHOW /a") == b"200 /a OK\nnew\n"
-            (server.docroot / "a").write_text("newer")
+            (hasty.docroot / "a").write_text("newer")
             wait_until(lambda: other.ask(b"SHOW /a") == b"200 /a OK\nnewer\n", "an entry outlives its time")
             assert idle.rest() == b"", "an idle connection is closed in its time"
             assert watch.so_far > 1.8 * SHORT

@@ -23,21 +23,23 @@ from fuzz_script import Step, read_script
 from store_support import DONE, abandon, commit, create, files_in, show
 from wire_oracle import is_path
 
-from sttp_reactor.store.disk import journal
+from sttp_reactor.store.disk import claim, journal
 from sttp_reactor.store.disk.store import DiskStore
 
 # H n  a header whose records begin with number n (0xF8 and above: see _number)
 # R    a record begins, with the next number and a sum that fits; what follows is its body
 # P    a change in it: the path follows, then = and the contents; X, a removal: the path follows
+# F    what the next change has found: N nothing, T and a text, D and a digest's bytes; without it nothing is said
 # S n  n + 1 numbers are left out
 # ;    the record ends here; what follows stands behind it
 # T    `turn` says what is true of this journal: state, and perhaps other numbers (sequence, last, end)
 # U    `turn` holds what follows
-LETTERS: Final = "HRPX=S;TU"
+LETTERS: Final = "HRPX=S;TUF"
 
 FILES: Final = {"/a": b"text of a", "/d/e": b"text of e"}
 
-_BOOT: Final = b"the boot of this target".ljust(36)
+# What every server of this target draws, so that it believes what the script says of the journal.
+_TOKEN: Final = b"of this target".ljust(16)
 _HEADER_BYTES: Final = 512
 _LARGEST: Final = 2**64 - 1
 
@@ -49,7 +51,7 @@ def check_recovery(script: bytes) -> None:
     outside = _state_of(home)
     with (
         mock.patch.object(journal, "JOURNAL_BYTES", (8192, 8192)),
-        mock.patch.object(journal, "boot_id", return_value=_BOOT),
+        mock.patch.object(claim, "draw_token", return_value=_TOKEN),
     ):
         with _started(docroot) as store:
             assert commit(store, create("/new", "is written")) in ([DONE], [300]), "no write is taken any more"
@@ -58,7 +60,7 @@ def check_recovery(script: bytes) -> None:
         with _started(docroot):
             assert files_in(docroot) == recovered, "the next start changes something"
     assert _state_of(home) == outside, "something outside the docroot has changed"
-    assert set(os.listdir(docroot / ".sttp")) == {"journal", "turn", "tmp"}
+    assert set(os.listdir(docroot / ".sttp")) == {"journal", "lock", "turn", "tmp"}
     assert os.readlink(docroot / "link") == "../outside"
     for path in recovered.keys() - FILES.keys():
         assert is_path(path), f"{path} is not for a request to name"
@@ -86,6 +88,7 @@ def assemble(steps: list[Step]) -> Made:
     data = bytearray(steps[0].data)
     turn = b""
     sequence, last, is_open, path = 0, _HEADER_BYTES, False, b""
+    kind, found = 0, b""
     body = bytearray()
 
     def end_record() -> None:
@@ -114,9 +117,13 @@ def assemble(steps: list[Step]) -> Made:
         elif what == "P":
             path = operand
         elif what == "=":
-            body += struct.pack("<BHH", 1, len(path) & 0xFFFF, len(operand) & 0xFFFF) + path + operand
+            body += struct.pack("<BHH", 1 | kind, len(path) & 0xFFFF, len(operand) & 0xFFFF) + path + operand + found
+            kind, found = 0, b""
         elif what == "X":
-            body += struct.pack("<BHH", 0, len(operand) & 0xFFFF, 0) + operand
+            body += struct.pack("<BHH", kind, len(operand) & 0xFFFF, 0) + operand + found
+            kind, found = 0, b""
+        elif what == "F":
+            kind, found = _found(operand)
         elif what == ";":
             end_record()
             data += operand
@@ -126,11 +133,19 @@ def assemble(steps: list[Step]) -> Made:
             numbers = [sequence, last, len(data)]
             for place, byte in enumerate(operand[1:4]):
                 numbers[place] = _number(bytes([byte]))
-            turn = struct.pack("<8s36sQQQB", b"STTPtrn1", _BOOT, *numbers, state)
+            turn = struct.pack("<8s16sQQQB", b"STTPtrn2", _TOKEN, *numbers, state)
         else:
             turn = operand
     end_record()
     return Made(bytes(data), turn)
+
+
+def _found(operand: bytes) -> tuple[int, bytes]:
+    """The flags of a change, and what stands behind it."""
+    text = operand[1:]
+    if operand[:1] == b"T":
+        return 4, struct.pack("<H", len(text) & 0xFFFF) + text
+    return (2, b"") if operand[:1] == b"N" else (6, text)
 
 
 def _with_operands(steps: list[Step]) -> Iterator[tuple[str, bytes]]:

@@ -231,6 +231,9 @@ _RECORDED: Final = (
     ("T", b"\1"),
     ("T", b"\2\4\1\0"),
     ("P", b"/../outside/theirs", "=", b"ours"),
+    ("H", b"\1", "R", "F", b"Ttext of a", "P", b"/a", "=", b"new", ";"),
+    ("F", b"N", "P", b"/n", "=", b"new"),
+    ("F", b"Tnew", "X", b"/a", "F", b"D" + bytes(12), "P", b"/d/e", "=", b"new"),
 )
 
 TARGETS: Final = {

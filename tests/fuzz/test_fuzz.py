@@ -38,8 +38,10 @@ def _bytes(data: st.SearchStrategy[bytes]) -> Steps:
 def _journals() -> st.SearchStrategy[bytes]:
     """Journals that are nearly right: or nothing would be looked at behind the first sum that does not fit."""
     word = _bytes(st.one_of(st.sampled_from(TARGETS["recovery"].words), st.binary(max_size=4)))
-    put = _joined(_letter("P"), word, _letter("="), word)
-    change = st.one_of(put, put, put, _joined(_letter("X"), word), _joined(_letter("X"), word), word)
+    found = st.one_of(st.just([]), _joined(_letter("F"), _bytes(st.sampled_from([b"N", b"Ttext of a", b"T"])), word))
+    put = _joined(found, _letter("P"), word, _letter("="), word)
+    removal = _joined(found, _letter("X"), word)
+    change = st.one_of(put, put, put, removal, removal, word)
     records = _some(_joined(_letter("R"), _some(change, 3), _letter(";")), 4)
     usual = _joined(_letter("H"), _bytes(st.just(b"\1")))
     header = st.one_of(usual, usual, usual, _joined(_letter("H"), word), word)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import os
 import pickle
 import shutil
@@ -18,13 +17,11 @@ import pytest
 
 from sttp_reactor.errors import StoreError
 from sttp_reactor.store.base import Operation, Store, Write
-from sttp_reactor.store.disk import journal
+from sttp_reactor.store.disk.claim import Claim
 from sttp_reactor.store.disk.store import DiskStore
 
 NOBODY = 65534
 DONE = 0
-
-_boots = itertools.count()
 
 
 def create(path: str, text: str = "text") -> Write:
@@ -69,8 +66,9 @@ def listed(store: Store, path: str = "/") -> list[str] | int:
 
 
 @contextlib.contextmanager
-def disk(docroot: Path, *, sync: bool = False) -> Iterator[DiskStore]:
-    store = DiskStore(docroot, sync=sync)
+def disk(docroot: Path, *, sync: bool = False, claim: Claim | None = None) -> Iterator[DiskStore]:
+    """With `claim`, one of several stores of a server."""
+    store = DiskStore(docroot, sync=sync, claim=claim)
     store.open()
     try:
         yield store
@@ -79,14 +77,9 @@ def disk(docroot: Path, *, sync: bool = False) -> Iterator[DiskStore]:
 
 
 def abandon(store: DiskStore) -> None:
-    """Leave a store as a killed process leaves it."""
+    """Leave a store as a killed server leaves it."""
     store._drop_journal()
-
-
-def starting_anew(patch: pytest.MonkeyPatch) -> None:
-    """What is opened from now on is so after the machine was started again."""
-    name = b"boot %d" % next(_boots)
-    patch.setattr(journal, "boot_id", lambda: name.ljust(36))
+    store._claim.release()
 
 
 def left_over(docroot: Path) -> list[str]:

@@ -27,7 +27,6 @@ from store_support import (
     message,
     mounted,
     show,
-    starting_anew,
     update,
 )
 
@@ -103,11 +102,9 @@ def test_one_failure_at_any_system_call(tmp_path: Path, monkeypatch: pytest.Monk
         assert files_in(docroot) == found
         abandon(store)
         # Nor does anything that was refused come out of the journal one day.
-        with monkeypatch.context() as patch:
-            starting_anew(patch)
-            with disk(docroot):
-                assert files_in(docroot) == found, failures
-                assert left_over(docroot) == []
+        with disk(docroot):
+            assert files_in(docroot) == found, failures
+            assert left_over(docroot) == []
         assert docroot.with_name("backup of " + docroot.name).read_text() == "old"
         if not failures:
             break
@@ -226,7 +223,6 @@ class TestFailedSyncs:
         assert files_in(docroot) == {"/a": b"1"}
         store.checkpoint()  # the server's, in the next quiet moment
         abandon(store)
-        starting_anew(monkeypatch)
         with disk(docroot):
             assert files_in(docroot) == {"/a": b"1"}
 
@@ -336,3 +332,49 @@ def test_a_docroot_removed_in_the_middle_of_a_commit_acknowledges_nothing(tmp_pa
             break
         assert DONE not in outcomes, f"{outcomes} though removed before {names[call - 1]}, the {call}th"
     assert call > 20
+
+
+class TestFileSizeLimit:
+    """RLIMIT_FSIZE, with SIGXFSZ ignored, as it is in Python."""
+
+    @staticmethod
+    def limited(docroot: Path, most: int, *batches: list[Write]) -> list[list[str]]:
+        """What each write of the batches is answered by a process that may not write larger files than this."""
+
+        def run() -> list[list[str]]:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (most, resource.RLIM_INFINITY))
+            with disk(docroot, sync=True) as store:
+                return [["" if error is None else error.message for error in store.commit(batch)] for batch in batches]
+
+        answers: list[list[str]] = in_child(run)
+        return answers
+
+    @pytest.mark.parametrize("most", [8 << 10, 64 << 10, 1 << 20])
+    def test_makes_a_smaller_journal(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int) -> None:
+        monkeypatch.setattr(journal, "JOURNAL_BYTES", (4 << 20, 64 << 10))
+        names = [f"/{i}" for i in range(200)]
+        batches = [[create(name) for name in names], [update(name, "x" * 160) for name in names]]
+        assert self.limited(tmp_path / "docroot", most, *batches) == [[""] * 200] * 2
+        assert (tmp_path / "docroot" / ".sttp" / "journal").stat().st_size <= most
+
+    def test_that_leaves_no_room_for_one_is_told_as_what_it_is(self, tmp_path: Path) -> None:
+        words = "the server may not write files of that size (RLIMIT_FSIZE)"
+        assert self.limited(tmp_path / "docroot", 530, [create("/a")]) == [[words]]
+
+
+@pytest.mark.parametrize("length", [33 << 10, 65_930, 1 << 20])
+def test_a_path_too_long_for_the_journal_is_its_own_clients(tmp_path: Path, length: int) -> None:
+    long = "/a" * (length // 2)
+    with disk(tmp_path / "docroot") as store:
+        batch = [create("/b"), create(long), update(long), delete(long), create("/c")]
+        assert commit(store, *batch) == [DONE, 500, 500, 500, DONE]
+        assert message(store, create(long)) == "the path is too long for this store"
+
+
+def test_a_path_as_long_as_it_may_be(tmp_path: Path) -> None:
+    path = "".join(f"/{number:0>255}" for number in range(63)) + "/a"
+    with disk(tmp_path / "docroot") as store:
+        assert commit(store, create(path), update(path, "x" * 160)) == [DONE, DONE]
+        abandon(store)
+    with disk(tmp_path / "docroot") as store:
+        assert show(store, path) == "x" * 160

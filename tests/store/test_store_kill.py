@@ -28,6 +28,7 @@ from store_support import (
 )
 
 from sttp_reactor.store.base import Operation, Write
+from sttp_reactor.store.disk.claim import Claim
 from sttp_reactor.store.disk.store import DiskStore
 from sttp_reactor.store.faulty import faulty_calls, nth, on
 
@@ -51,8 +52,8 @@ AFTER = {"/long": b"new", "/short": b"n" * 160, "/linked": b"new", "/d/other": b
 }
 
 
-def lay_out(docroot: Path, *, sync: bool) -> None:
-    with disk(docroot, sync=sync) as store:
+def lay_out(docroot: Path, *, sync: bool, claim: Claim | None = None) -> None:
+    with disk(docroot, sync=sync, claim=claim) as store:
         assert commit(store, *[create(path, text.decode()) for path, text in BEFORE.items()]) == [DONE] * len(BEFORE)
         os.link(docroot / "linked", docroot.with_name("backup of " + docroot.name))
 
@@ -76,23 +77,28 @@ def test_killed_before_any_one_system_call_of_a_commit(tmp_path: Path, sync: boo
     outcomes = set()
     for call in itertools.count(1):
         docroot = tmp_path / str(call)
-        lay_out(docroot, sync=sync)
-        sibling = DiskStore(docroot, sync=sync)
+        claim = Claim()
+        lay_out(docroot, sync=sync, claim=claim)
+        sibling = DiskStore(docroot, sync=sync, claim=claim)
 
-        def commit_and_die(docroot: Path = docroot, call: int = call) -> None:
-            store = DiskStore(docroot, sync=sync)
+        def commit_and_die(docroot: Path = docroot, call: int = call, claim: Claim = claim) -> None:
+            store = DiskStore(docroot, sync=sync, claim=claim)
             with faulty_calls(nth(call, kill_oneself)):
                 store.commit(BATCH)
 
         was_killed = killed(commit_and_die)
         assert_each_is_old_or_new(seen_by(sibling))
-        with disk(docroot, sync=sync) as store:
+        sibling.close()
+        if call % 2:
+            claim.release()  # the next one is of another server
+        with disk(docroot, sync=sync, claim=claim) as store:
             assert left_over(docroot) == []
             found = files_in(docroot)
             # One record: all of it or nothing.
             assert found in (BEFORE, AFTER), f"killed before call {call}"
             assert (docroot.with_name("backup of " + docroot.name)).read_text() == "old"
             assert commit(store, create("/e/f/next"), update("/long", "x")) == [DONE, DONE]
+        claim.release()
         outcomes.add(found == AFTER)
         if not was_killed:
             break
@@ -115,7 +121,7 @@ def in_turn_after(first: Callable[[DiskStore], Any]) -> Callable[[Path, int], No
     [
         in_turn_after(lambda store: store.checkpoint()),
         in_turn_after(lambda store: store.close()),
-        in_turn_after(lambda store: DiskStore(store._docroot).open()),
+        in_turn_after(lambda store: DiskStore(store._docroot, claim=store._claim).open()),
     ],
     ids=["checkpoint", "close", "open"],
 )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import functools
 import os
 import random
 import shutil
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from store_support import DONE, abandon, commit, create, delete, disk, files_in, mounted, show, starting_anew, update
+from store_support import DONE, abandon, commit, create, delete, disk, files_in, mounted, show, update
 
 from sttp_reactor.store.base import Operation, Write
 from sttp_reactor.store.disk import journal
@@ -216,7 +215,6 @@ def test_whatever_the_disk_keeps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
             top.mkdir()
             if power is not None:
                 power.lay_out(top)
-            monkeypatch.setattr(journal, "boot_id", functools.partial(bytes.ljust, b"%d-%d" % (seed, cut), 36))
             power = Disk(top, chance, chance.randint(1, 2000 if cut else 200))
             with faulty_calls(power):
                 while power.image is None:
@@ -245,7 +243,6 @@ def test_what_was_made_without_sync_is_not_relied_on(
             abandon(store)
         power.cut()
     power.lay_out(after)
-    starting_anew(monkeypatch)
     with disk(after / "docroot") as store:
         assert show(store, "/True") == "text"
 
@@ -286,7 +283,6 @@ def image(tmp_path: Path) -> Path:
 def test_on_a_real_file_system(image: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     state: dict[str, bytes] = {}
     for boot in range(4):
-        monkeypatch.setattr(journal, "boot_id", lambda boot=boot: b"%36d" % boot)
         with ext4(image) as mount:
             store = DiskStore(mount / "docroot", sync=True)
             store.open()
@@ -318,3 +314,24 @@ def test_and_without_sync_something_is_lost_there(image: Path) -> None:
         abandon(store)
     with ext4(image) as mount:
         assert files_in(mount / "docroot") == {"/synced": b"text"}
+
+
+@pytest.mark.parametrize("quiet", ["a checkpoint", "a start", "none"])
+def test_a_disk_that_goes_while_the_machine_stays(image: Path, quiet: str) -> None:
+    """A cable, a network volume, a snapshot put back: what the next start finds is of the same boot, and old."""
+    with ext4(image) as mount:
+        store = DiskStore(mount / "docroot", sync=True)
+        store.open()
+        assert commit(store, *[create(f"/{i}", "old") for i in range(20)]) == [DONE] * 20
+        if quiet == "a checkpoint":
+            store.checkpoint()
+        elif quiet == "a start":
+            store.close()
+            store = DiskStore(mount / "docroot", sync=True)
+            store.open()
+        for i in range(20):
+            assert commit(store, update(f"/{i}", f"new {i}")) == [DONE]
+        cut_power(mount)
+        abandon(store)
+    with ext4(image) as mount, disk(mount / "docroot", sync=True) as store:
+        assert [show(store, f"/{i}") for i in range(20)] == [f"new {i}" for i in range(20)]

@@ -5,14 +5,16 @@ from __future__ import annotations
 import fcntl
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from store_support import DONE, abandon, commit, create, delete, disk, in_child, show, starting_anew, update
+from store_support import DONE, abandon, commit, create, delete, disk, in_child, show, update
 
 from sttp_reactor.store.disk import files
+from sttp_reactor.store.disk import store as disk_store
+from sttp_reactor.store.disk.claim import Claim
 from sttp_reactor.store.disk.store import DiskStore
 from sttp_reactor.store.faulty import faulty_calls, nth, on
 
@@ -51,6 +53,14 @@ class Child:
         return lines
 
 
+@pytest.fixture
+def claim() -> Iterator[Claim]:
+    """Of a server with several processes."""
+    shared = Claim()
+    yield shared
+    shared.release()
+
+
 def together(*functions: Callable[[int], None]) -> list[list[str]]:
     children = [Child(function) for function in functions]
     for child in children:
@@ -59,19 +69,20 @@ def together(*functions: Callable[[int], None]) -> list[list[str]]:
 
 
 @pytest.mark.parametrize("sync", [False, True])
-def test_of_two_that_create_one_file_exactly_one_does(tmp_path: Path, sync: bool) -> None:
+def test_of_two_that_create_one_file_exactly_one_does(tmp_path: Path, sync: bool, claim: Claim) -> None:
+    DiskStore(tmp_path / "docroot", claim=claim).take()
     names = [f"/d{i % 7}/{i}" for i in range(100)]
 
     def create_all(me: str) -> Callable[[int], None]:
         def run(pipe: int) -> None:
-            with disk(tmp_path / "docroot", sync=sync) as store:
+            with disk(tmp_path / "docroot", sync=sync, claim=claim) as store:
                 for name in names:
                     os.write(pipe, b"%d\n" % commit(store, create(name, me))[0])
 
         return run
 
     ours, theirs = together(create_all("we"), create_all("they"))
-    with disk(tmp_path / "docroot") as store:
+    with disk(tmp_path / "docroot", claim=claim) as store:
         for name, our, their in zip(names, ours, theirs, strict=True):
             assert {our, their} == {"0", "300"}
             assert show(store, name) == ("we" if our == "0" else "they")
@@ -88,10 +99,8 @@ def test_of_us_and_another_program_that_create_one_file_exactly_one_does(tmp_pat
             assert commit(store, create("/a", "ours"), create("/b")) == [300, DONE]
         assert show(store, "/a") == "theirs"
         abandon(store)
-    with pytest.MonkeyPatch.context() as patch:
-        starting_anew(patch)
-        with disk(tmp_path / "docroot") as store:
-            assert show(store, "/a") == "theirs"
+    with disk(tmp_path / "docroot") as store:
+        assert show(store, "/a") == "theirs"
 
 
 def test_a_file_linked_between_plan_and_change_keeps_its_text(tmp_path: Path) -> None:
@@ -178,13 +187,13 @@ def test_a_program_that_reads_all_the_time_never_sees_half_of_a_text(tmp_path: P
 
 
 @pytest.mark.usefixtures("small_journal")
-def test_processes_that_take_turns_and_then_a_power_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_processes_that_take_turns_and_then_a_power_cut(tmp_path: Path) -> None:
     """One journal holds the updates of both in the order they were made; replaying it gives the last one."""
     docroot = tmp_path / "docroot"
 
     def write(me: str) -> Callable[[int], None]:
         def run(pipe: int) -> None:
-            store = DiskStore(docroot, sync=True)
+            store = DiskStore(docroot, sync=True, claim=claim)
             store.open()
             for i in range(200):
                 assert commit(store, update("/shared", f"{me} {i}")) == [DONE]
@@ -192,14 +201,15 @@ def test_processes_that_take_turns_and_then_a_power_cut(tmp_path: Path, monkeypa
 
         return run
 
-    with disk(docroot) as store:
+    claim = Claim()
+    with disk(docroot, claim=claim) as store:
         commit(store, create("/shared"))
     together(write("we"), write("they"))
     last = (docroot / "shared").read_text()
     assert last in ("we 199", "they 199")
-    # Nothing but the journal was synced since the last record, so the file may be anything.
-    (docroot / "shared").write_text("half of an old te")
-    starting_anew(monkeypatch)
+    claim.release()
+    # Nothing but the journal was synced since the last record.
+    (docroot / "shared").write_text("")
     with disk(docroot) as store:
         assert show(store, "/shared") == last
 
@@ -228,15 +238,13 @@ def test_nobody_else_has_the_turn_during_a_commit(tmp_path: Path) -> None:
     assert len(attempts) >= 7
 
 
-def test_a_store_opened_before_a_fork_keeps_the_parent_out(tmp_path: Path) -> None:
+def test_a_store_opened_before_a_fork_keeps_the_parent_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The descriptor that a child inherits has its parent's lock, so the child must not use it."""
 
-    def refuse_to_wait(name: str, descriptor: int, operation: int) -> None:
-        fcntl.flock(descriptor, operation | fcntl.LOCK_NB)
-
     def commit_in_child() -> list[int]:
-        with faulty_calls(on("flock", refuse_to_wait)):
-            return commit(store, update("/a", "child"))
+        return commit(store, update("/a", "child"))
+
+    monkeypatch.setattr(disk_store, "GIVEN_UP_SECONDS", 0.2)
 
     with disk(tmp_path / "docroot") as store:
         commit(store, create("/a", "0"))

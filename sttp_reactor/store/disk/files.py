@@ -7,7 +7,7 @@
   ever read half of it. That takes some 10 us, where a rename takes 90 us on ext4, which writes a replacing file out
   at once.
 - A file that another program has open or linked, one that is larger than any of ours, or a system without leases: a
-  temporary file replaces it by rename.
+  temporary file replaces it by rename, with its owner, group, rights and attributes (`store.attributes`).
 
 A process can be killed between any two system calls. What it has written in one page is written in one piece, but a
 text that becomes shorter takes two: the write and the cut. Between them the old text's end is covered with NULs,
@@ -16,25 +16,37 @@ which no text of ours holds, so a reader knows such a file from a whole one, and
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import itertools
 import logging
 import os
 import signal
 import time
+from collections.abc import Callable
 from typing import Final
 
 from sttp_reactor.errors import StoreFailed
+from sttp_reactor.limits import MAX_CONTENTS_CHARACTERS
+from sttp_reactor.store.disk.attributes import inherit, make_plain
 
 log = logging.getLogger(__name__)
 
 # What covers the end of a longer text until the file is cut to its size.
 COVER: Final = b"\0"
 
+# To read one. O_NONBLOCK, because opening a FIFO would wait for its writer; O_NOCTTY, in case it is a terminal.
+READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+
+# A file without a name; ENOENT, EISDIR: of a system that does not know of them.
+_NAMELESS: Final = os.O_WRONLY | getattr(os, "O_TMPFILE", os.O_DIRECTORY | os.O_CREAT) | os.O_CLOEXEC
+_NOT_NAMELESS: Final = frozenset({errno.EOPNOTSUPP, errno.EISDIR, errno.ENOENT, errno.EINVAL})
 _TEMPORARY: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
-# The kernel copies a write page by page, and looks for a fatal signal between two of them, not within one.
-_ONE_PIECE_BYTES: Final = 4096
+# The largest file that is overwritten in place: one that may hold a text of ours. The kernel copies a write page by
+# page, and looks for a fatal signal between two of them, not within one, so this must be less than a page; and what a
+# power cut makes of it must be known for a mixture by who has read it whole (`store.recovery`).
+_ONE_PIECE_BYTES: Final = 4 * MAX_CONTENTS_CHARACTERS + 1
 
 # A file that is being rewritten in place refuses a non-blocking open for the few microseconds that takes.
 _BUSY_PAUSE_SECONDS: Final = 0.0002
@@ -53,14 +65,14 @@ class Temporaries:
         """`folder` is a descriptor, on the docroot's file system; it stays the caller's."""
         self._folder = folder
 
-    def write(self, contents: bytes, mode: int | None = None) -> bytes:
-        """Make a file, with the mode the umask leaves if none is given; return its name. Raises OSError, and then
-        has left nothing."""
+    def write(self, contents: bytes, *, equip: Callable[[int], None] | None = None) -> bytes:
+        """Make a file, with the mode the umask leaves, and with what `equip` gives to its descriptor; return its name.
+        Raises OSError, and then has left nothing."""
         name, descriptor = self._create()
         try:
             try:
-                if mode is not None:
-                    os.fchmod(descriptor, mode)
+                if equip is not None:
+                    equip(descriptor)
                 write_at(descriptor, contents, 0)
             finally:
                 os.close(descriptor)
@@ -68,6 +80,21 @@ class Temporaries:
             self.remove(name)
             raise
         return name
+
+    def write_heir(self, contents: bytes, directory: int) -> bytes:
+        """Make a file that has what one made in `directory` has: its group, its access control list. Otherwise as
+        `write`."""
+        try:
+            descriptor = os.open(b".", _NAMELESS, 0o666, dir_fd=directory)
+        except OSError as error:
+            if error.errno not in _NOT_NAMELESS:
+                raise
+            return self.write(contents, equip=lambda descriptor: inherit(descriptor, directory))
+        try:
+            write_at(descriptor, contents, 0)
+            return self._name(descriptor)
+        finally:
+            os.close(descriptor)
 
     def link(self, temporary: bytes, parent: int, name: bytes) -> None:
         """Give the file a name that is free. Raises FileExistsError where it is not, OSError."""
@@ -86,16 +113,30 @@ class Temporaries:
 
     def sweep(self) -> None:
         """Remove what is left of killed processes. Raises OSError."""
+        make_plain(self._folder)
         for name in os.listdir(self._folder):
             self.remove(os.fsencode(name))
 
     def _create(self) -> tuple[bytes, int]:
         while True:
-            name = b"%d-%d" % (os.getpid(), next(_serial))
+            name = _fresh_name()
             try:
                 return name, os.open(name, _TEMPORARY, 0o666, dir_fd=self._folder)
             except FileExistsError:
                 continue  # of a killed process that had our number; it may be a link to somebody's file by now
+
+    def _name(self, descriptor: int) -> bytes:
+        while True:
+            name = _fresh_name()
+            try:
+                os.link(f"/proc/self/fd/{descriptor}", name, dst_dir_fd=self._folder, follow_symlinks=True)
+            except FileExistsError:
+                continue  # as above
+            return name
+
+
+def _fresh_name() -> bytes:
+    return b"%d-%d" % (os.getpid(), next(_serial))
 
 
 def open_file(parent: int, name: bytes, flags: int) -> int:

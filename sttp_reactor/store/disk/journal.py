@@ -6,14 +6,17 @@ written without any sync, because the record holds their text. The files under t
     .sttp/journal   a header, then records (`store.records`)
     .sttp/turn      who may write: its lock is held for the length of a commit, so all processes that serve a docroot
                     take turns; its content says where the journal ends and what state the last turn has left
+    .sttp/lock      whose docroot it is (`store.claim`), and with it who may believe `turn`
 
 What each kind of end leaves, and what `recover` does about it:
 
-- The server is killed. What was written is in the system's memory and stays true, but for the last record: `turn`
-  says where it is, from before it is written until all its changes are made. If it is whole it is applied (again); if
-  it is not, nothing has been applied, and the next one takes its place.
-- The power fails. `turn` was written by another boot of the machine, so it is not believed. Every record up to the
-  first that is incomplete or out of sequence is applied again, in order, and all is synced.
+- One of several processes is killed. What was written is in the system's memory and stays true, but for the last
+  record: `turn` says where it is, from before it is written until all its changes are made. If it is whole it is
+  applied (again); if it is not, nothing has been applied, and the next one takes its place.
+- The whole server is killed, the power fails, or the disk goes and comes back with what it had kept. `turn` was
+  written by another server, so it is not believed: it is never synced, and may say less than the journal holds, or
+  more. Every record up to the first that is incomplete or out of sequence is applied again, in order, and all is
+  synced. A start ends with an empty journal, so what is changed by hand after it is safe from the next one.
 - A sync fails. What it was to bring to the disk may be lost though the system's memory still shows it, and syncing
   again would not say so. So all that was acknowledged since the journal's beginning is written again first.
 - Recovery itself is interrupted: it starts over. A record says what a file holds, not how it changes, so applying it
@@ -23,20 +26,23 @@ When the journal is full the file system is synced and the journal starts again 
 numbers go on, so that an old record further down is never taken for a new one. It is overwritten in place and keeps
 its size: a sync of data alone is several times cheaper than one that has a new file size to write too.
 
-The price: what another program does to a file that the journal still holds may be undone by a power cut (only by
-that). The journal is emptied in every quiet moment, so this is about files changed by both at nearly the same time.
+A record also says what it found, and is applied again only where that, or its own half-done work, is still there: what
+another program has written since stays (`store.recovery`). The price that is left: where it has put back what a file
+held before, has emptied it, or has deleted what was created since the last quiet moment, nobody can tell that from
+what a power cut leaves, and the acknowledged text comes back.
 """
 
 from __future__ import annotations
 
 import ctypes
 import errno
-import fcntl
 import os
+import resource
 import struct
 from collections.abc import Callable, Iterable
 from typing import Final, NamedTuple
 
+from sttp_reactor.store.disk.claim import TOKEN_BYTES
 from sttp_reactor.store.disk.files import close_quietly, write_at
 from sttp_reactor.store.disk.records import (
     HEADER_BYTES,
@@ -50,6 +56,7 @@ from sttp_reactor.store.disk.records import (
     number_of_first,
     records,
 )
+from sttp_reactor.store.disk.turnlock import TurnLock
 
 FOLDER: Final = b".sttp"
 
@@ -57,14 +64,19 @@ FOLDER: Final = b".sttp"
 JOURNAL_BYTES: Final = (4 << 20, 64 << 10)
 # Where a record ends at the most, also in a journal that was made with another size.
 MAX_JOURNAL_END: Final = 1 << 40
+_NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 # The large one is made where it takes no more than this share of the room there is.
 _SHARE_OF_ROOM: Final = 8
-# One record at most, so that it always fits; the longest single change has under 9 KB.
+# A file-size limit of the process (RLIMIT_FSIZE) may leave less than the small one. One record fits in this.
+_SMALLEST_BYTES: Final = 4096
+# One record at most, and more where the journal has room for it: 256 small writes should share one sync. In a small
+# journal one always fits, for the longest single change has some 10 KB at the default `max_line`.
 MAX_RECORD_BYTES: Final = 48 << 10
+_MAX_LARGE_RECORD_BYTES: Final = 512 << 10
 
-# `turn`: magic, boot, next sequence, offset of the last record, offset behind it, state.
-_TURN: Final = struct.Struct("<8s36sQQQB")
-_TURN_MAGIC: Final = b"STTPtrn1"
+# `turn`: magic, token of who wrote it, next sequence, offset of the last record, offset behind it, state.
+_TURN: Final = struct.Struct(f"<8s{TOKEN_BYTES}sQQQB")
+_TURN_MAGIC: Final = b"STTPtrn2"
 
 _PENDING: Final = 0  # the last record may be incomplete, or applied in part
 _APPLIED: Final = 1
@@ -83,20 +95,24 @@ class _Turn(NamedTuple):
 
 
 class Journal:
-    """The open journal of one docroot. Every method but `close` is called between `lock` and `unlock`, and `recover`
-    before `append`, `reset` and `is_empty`. Raises OSError for whatever the system refuses."""
+    """The open journal of one docroot. Every method but `close` is called between `turn_lock.lock` and its `unlock`,
+    and `recover` before `append`, `reset` and `is_empty`. Raises OSError for whatever the system refuses."""
 
-    def __init__(self, folder: int, *, sync: bool, boot: bytes | None = None) -> None:
-        """Opens or makes the files in `folder`, a descriptor of `.sttp`. `boot` names this boot of the machine."""
+    def __init__(self, folder: int, *, sync: bool, token: bytes, substitute: int = -1) -> None:
+        """Opens or makes the files in `folder`, a descriptor of `.sttp`. `token` is the claim's (`store.claim`), and
+        so is `substitute`, which is locked in the place of `turn` and closed by us; -1 where `turn` has locks."""
         self._sync = sync
-        self._boot = boot_id() if boot is None else boot
+        self._token = token
+        self._substitute = substitute
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-        self._turn_file = os.open(b"turn", flags, 0o600, dir_fd=folder)
+        self._turn_file = self._file = -1
         try:
+            self._turn_file = os.open(b"turn", flags, 0o600, dir_fd=folder)
             self._file = os.open(b"journal", flags, 0o600, dir_fd=folder)
         except OSError:
-            close_quietly(self._turn_file)
+            self._close_files()
             raise
+        self.turn_lock = TurnLock(self._turn_file if substitute < 0 else substitute)
         self._turn: _Turn
         self._process = os.getpid()
         # Nobody knows how well what is here was synced: who made these files may have been killed before their names
@@ -109,16 +125,30 @@ class Journal:
         """Whether this process got it by a fork: then its lock is the parent's as well, and keeps nobody out."""
         return self._process != os.getpid()
 
-    def lock(self) -> None:
-        """Wait for our turn; whoever dies in it gives it up."""
-        fcntl.flock(self._turn_file, fcntl.LOCK_EX)
+    @property
+    def is_ours(self) -> bool:
+        """Whether a process of this server has had the turn already. May be asked out of turn."""
+        return self._read_turn() is not None
 
-    def unlock(self) -> None:
-        fcntl.flock(self._turn_file, fcntl.LOCK_UN)
+    @property
+    def turn_file(self) -> int:
+        return self._turn_file
+
+    @property
+    def most_record_bytes(self) -> int:
+        """How large one record should be at the most. May be asked out of turn. Raises OSError."""
+        room = os.fstat(self._file).st_size - HEADER_BYTES
+        most = max(MAX_RECORD_BYTES, min(room, _MAX_LARGE_RECORD_BYTES))
+        return min(most, _file_size_limit() - HEADER_BYTES)
 
     def close(self) -> None:
-        close_quietly(self._turn_file)
-        close_quietly(self._file)
+        self.turn_lock.abandon()
+        self._close_files()
+
+    def _close_files(self) -> None:
+        for descriptor in (self._turn_file, self._file, self._substitute):
+            if descriptor >= 0:
+                close_quietly(descriptor)
 
     def is_at(self, folder: int) -> bool:
         """Whether `folder` still holds the files that are open here (it may have been removed, or made anew)."""
@@ -172,13 +202,14 @@ class Journal:
     # -- Within --
 
     def _recover_all(self, first: int | None, turn: _Turn | None, apply: Apply) -> None:
-        """`turn` is None where it is of no use: there is no journal yet, or the machine has been started anew."""
+        """`turn` is None where it is of no use: there is no journal yet, or another server has written it."""
         data = self._read()
         if first is None:
             first = number_of_first(data)  # a damaged header: what it protects from is unlikely, losing all is certain
         before = None if turn is None else turn.sequence
         found = [] if first is None else list(records(data, HEADER_BYTES, first, before))
         if found:
+            self._sync_file()  # whoever was killed may not have come to it, and the files must not be ahead
             apply(change for changes in found for change in changes)
         if first is None:
             os.ftruncate(self._file, 0)  # with no number to go on from, nothing of the old may stay
@@ -191,7 +222,7 @@ class Journal:
             self._write_turn(_Turn(turn.sequence - 1, turn.last, turn.last, _APPLIED))
             return
         try:
-            self._sync_file()  # whoever was killed may not have come to it, and the files must not be ahead
+            self._sync_file()  # as in `_recover_all`
         except OSError:
             self._write_turn(turn._replace(state=_DOUBTFUL))
             raise
@@ -216,23 +247,25 @@ class Journal:
             return
         system = os.fstatvfs(self._file)
         wanted = large if system.f_bavail * system.f_frsize >= large * _SHARE_OF_ROOM else small
+        wanted = min(wanted, _file_size_limit())
         if size >= wanted:
             return
         try:
             write_at(self._file, bytes(wanted - size), size)
         except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT) or os.fstat(self._file).st_size < small:
+            least = _SMALLEST_BYTES if error.errno == errno.EFBIG else small
+            if error.errno not in _NO_ROOM or os.fstat(self._file).st_size < least:
                 raise
         if self._sync:
             os.fsync(self._file)
 
     def _read_turn(self) -> _Turn | None:
-        """None when it was written before the machine last started, or never, or not by us."""
+        """None when another server has written it, or nobody."""
         data = os.pread(self._turn_file, _TURN.size, 0)
         if len(data) < _TURN.size:
             return None
-        magic, boot, sequence, last, end, state = _TURN.unpack(data)
-        if magic != _TURN_MAGIC or boot != self._boot:
+        magic, token, sequence, last, end, state = _TURN.unpack(data)
+        if magic != _TURN_MAGIC or token != self._token:
             return None
         # Only what can be counted on from: a last record and the next one's place behind the header, and a number.
         if not (0 < sequence <= MAX_SEQUENCE and HEADER_BYTES <= last <= end <= MAX_JOURNAL_END and state <= _DOUBTFUL):
@@ -240,7 +273,7 @@ class Journal:
         return _Turn(sequence, last, end, state)
 
     def _write_turn(self, turn: _Turn) -> None:
-        write_at(self._turn_file, _TURN.pack(_TURN_MAGIC, self._boot, *turn), 0)
+        write_at(self._turn_file, _TURN.pack(_TURN_MAGIC, self._token, *turn), 0)
         self._turn = turn
 
     def _read(self) -> bytes:
@@ -251,13 +284,10 @@ class Journal:
             getattr(os, "fdatasync", os.fsync)(self._file)
 
 
-def boot_id() -> bytes:
-    """36 bytes that change when the machine starts anew; what the system does not tell is taken for a new start."""
-    try:
-        with open("/proc/sys/kernel/random/boot_id", "rb") as source:
-            return source.read().strip().ljust(36)[:36]
-    except OSError:
-        return os.urandom(18).hex().encode()
+def _file_size_limit() -> int:
+    """What the process may write to one file, in bytes."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
+    return MAX_JOURNAL_END if limit == resource.RLIM_INFINITY else limit
 
 
 def sync_file_system(descriptor: int) -> None:

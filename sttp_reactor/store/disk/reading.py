@@ -7,19 +7,12 @@ import os
 import stat
 from collections.abc import Callable
 from types import TracebackType
-from typing import Final
 
 from sttp_reactor.errors import FileMissing, Refused, StoreFailed
-from sttp_reactor.limits import MAX_CONTENTS_CHARACTERS
-from sttp_reactor.store.disk.files import COVER, close_quietly, open_file
+from sttp_reactor.store.disk.files import COVER, READ, close_quietly, open_file
+from sttp_reactor.store.disk.records import MAX_FOUND_BYTES
 from sttp_reactor.store.disk.tree import NO_FILE, Tree, failed, is_kind, split
 from sttp_reactor.text import RESERVED_PREFIX, is_contents, is_file_name, is_segment
-
-# O_NONBLOCK, because opening a FIFO would wait for its writer; O_NOCTTY, in case it is a terminal.
-_READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
-
-# Four bytes a character and an editor's line end.
-_MAX_FILE_BYTES: Final = 4 * MAX_CONTENTS_CHARACTERS + 1
 
 
 class DiskReader:
@@ -46,7 +39,7 @@ class DiskReader:
             self._mend()  # with several processes, one may serve what another was writing when it was killed
             data = self._read(path)
         contents = data[:-1] if data.endswith(b"\n") else data
-        if len(data) > _MAX_FILE_BYTES or not is_contents(contents):
+        if len(data) > MAX_FOUND_BYTES or not is_contents(contents):
             raise StoreFailed("the stored file is not one line of at most 160 characters of UTF-8 text")
         return contents
 
@@ -80,7 +73,7 @@ class DiskReader:
         directory, name = split(path)
         parent = self._docroot_tree().directory(directory)
         try:
-            descriptor = open_file(parent, name, _READ)
+            descriptor = open_file(parent, name, READ)
         except OSError as error:
             if error.errno in NO_FILE:
                 raise FileMissing from error
@@ -91,7 +84,7 @@ class DiskReader:
                 if stat.S_ISDIR(status.st_mode):
                     raise Refused("this is a directory; use LIST")
                 raise FileMissing
-            return os.read(descriptor, _MAX_FILE_BYTES + 1)
+            return os.read(descriptor, MAX_FOUND_BYTES + 1)
         except OSError as error:
             raise failed(error) from error
         finally:

@@ -2,6 +2,11 @@
 
     header   magic, the first record's sequence number, CRC-32
     record   magic, sequence number, length, CRC-32 over both and the body; then the body: the changes
+    change   what is to be (put, remove) and what was found there, the lengths of all that follows; the path, what the
+             file is to hold, what it held
+
+What was found is what recovery goes by: it makes a change again only where nobody else has changed the file since.
+Journals of version 0.1.0 do not say it, and are applied as they were then.
 
 A record counts only where the one before it ends and with the number that comes next. Nothing a client sends can pass
 for one, because contents and paths hold no control character and a record's head holds NULs.
@@ -9,30 +14,65 @@ for one, because contents and paths hold no control character and a record's hea
 
 from __future__ import annotations
 
+import enum
 import struct
 import zlib
 from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
+from sttp_reactor.limits import MAX_CONTENTS_CHARACTERS
 from sttp_reactor.text import RESERVED_PREFIX, is_contents, is_file_name, is_segment
 
 _RECORD: Final = struct.Struct("<4sQII")
 _RECORD_MAGIC: Final = b"STJr"
 _CHECKED: Final = struct.Struct("<QI")
-# One change: 1 put, 0 remove; length of the path, length of the contents; then both.
+# One change: 1 put, 0 remove, and how it tells what was found; length of the path, length of the contents; then both.
 _CHANGE: Final = struct.Struct("<BHH")
+_PUT: Final = 1
+# Then the length of what was found, and that: a text, or of a file too long for one of ours a digest.
+_FOUND_NOTHING: Final = 2
+_FOUND_TEXT: Final = 4
+_FOUND_DIGEST: Final = 6
+_FOUND: Final = _FOUND_NOTHING | _FOUND_TEXT | _FOUND_DIGEST
+_LENGTH: Final = struct.Struct("<H")
+_DIGEST: Final = struct.Struct("<QI")
 _HEADER: Final = struct.Struct("<8sQI")
 _HEADER_MAGIC: Final = b"STTPjrn1"
 
 # Alone in its block, so that a record cut short by a power failure leaves it alone.
 HEADER_BYTES: Final = 512
-# What a record and each of its changes take besides paths and contents.
+# What a record takes besides its changes, and each of these besides its path, its contents and what was found.
 RECORD_BYTES: Final = _RECORD.size
-CHANGE_BYTES: Final = _CHANGE.size
+CHANGE_BYTES: Final = _CHANGE.size + _LENGTH.size
 
+# A file longer than this holds no text of ours, not even with an editor's line end: it is known by its digest, and
+# replaced by rename, so that it is never half one thing and half the other.
+MAX_FOUND_BYTES: Final = 4 * MAX_CONTENTS_CHARACTERS + 1
+# More than the longest path that a system with names of 255 bytes and the grammar's 64 segments can have. The encoder
+# could take no more than 65,535.
+MAX_PATH_BYTES: Final = 32 << 10
 
 # Numbers begin at 0 and count records: whatever has a larger one was not written by us, and could not be counted on.
 MAX_SEQUENCE: Final = 1 << 62
+
+
+class Digest(NamedTuple):
+    """What is known of a long file: its size, and the CRC-32 of its beginning."""
+
+    size: int
+    checksum: int
+
+
+class Unknown(enum.Enum):
+    """What was found where nobody could look, or looked."""
+
+    UNKNOWN = 0
+
+
+UNKNOWN: Final = Unknown.UNKNOWN
+
+# What there was before a change: a text, nothing (None), a long file.
+Found = bytes | Digest | Unknown | None
 
 
 class Change(NamedTuple):
@@ -40,6 +80,13 @@ class Change(NamedTuple):
 
     path: bytes
     contents: bytes | None
+    found: Found = UNKNOWN
+
+
+def found_in(data: bytes, size: int) -> Found:
+    """What is to be remembered of a file of `size` bytes that begins with `data`, MAX_FOUND_BYTES and one if it has
+    so many."""
+    return data if len(data) <= MAX_FOUND_BYTES else Digest(size, zlib.crc32(data))
 
 
 def encode_header(first: int) -> bytes:
@@ -98,28 +145,49 @@ def _body(data: bytes, offset: int, sequence: int) -> bytes | None:
 
 
 def _encode(change: Change) -> bytes:
-    path, contents = change
-    if contents is None:
-        return _CHANGE.pack(0, len(path), 0) + path
-    return _CHANGE.pack(1, len(path), len(contents)) + path + contents
+    path, contents, found = change
+    put = 0 if contents is None else _PUT
+    head = path if contents is None else path + contents
+    size = len(head) - len(path)
+    if isinstance(found, bytes):
+        return _CHANGE.pack(put | _FOUND_TEXT, len(path), size) + head + _LENGTH.pack(len(found)) + found
+    if found is None:
+        return _CHANGE.pack(put | _FOUND_NOTHING, len(path), size) + head
+    if isinstance(found, Digest):
+        return _CHANGE.pack(put | _FOUND_DIGEST, len(path), size) + head + _DIGEST.pack(*found)
+    return _CHANGE.pack(put, len(path), size) + head
 
 
 def _decode(body: bytes) -> list[Change] | None:
     changes: list[Change] = []
     at = 0
-    while at < len(body):
-        if at + _CHANGE.size > len(body):
-            return None
-        put, path_length, contents_length = _CHANGE.unpack_from(body, at)
-        at += _CHANGE.size
-        path = body[at : at + path_length]
-        at += path_length
-        contents = body[at : at + contents_length]
-        at += contents_length
-        if at > len(body) or not _is_path_of_file(path) or not is_contents(contents):
-            return None
-        changes.append(Change(path, contents if put else None))
+    try:
+        while at < len(body):
+            flags, path_length, contents_length = _CHANGE.unpack_from(body, at)
+            at += _CHANGE.size
+            path = body[at : at + path_length]
+            at += path_length
+            contents = body[at : at + contents_length]
+            at += contents_length
+            found, at = _decode_found(body, at, flags)
+            if at > len(body) or flags > _PUT | _FOUND or not _is_path_of_file(path) or not is_contents(contents):
+                return None
+            changes.append(Change(path, contents if flags & _PUT else None, found))
+    except struct.error:
+        return None  # it ends in the middle of one
     return changes
+
+
+def _decode_found(body: bytes, at: int, flags: int) -> tuple[Found, int]:
+    """What was found, and where it ends. Raises struct.error."""
+    kind = flags & _FOUND
+    if kind == _FOUND_TEXT:
+        (length,) = _LENGTH.unpack_from(body, at)
+        at += _LENGTH.size
+        return body[at : at + length], at + length
+    if kind == _FOUND_DIGEST:
+        return Digest(*_DIGEST.unpack_from(body, at)), at + _DIGEST.size
+    return (None if kind == _FOUND_NOTHING else UNKNOWN), at
 
 
 def _is_path_of_file(path: bytes) -> bool:

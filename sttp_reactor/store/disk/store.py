@@ -5,22 +5,38 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import signal
+import time
 from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from sttp_reactor.errors import StartError, StoreError, StoreFailed
-from sttp_reactor.store.base import OnChange, Operation, Write
+from sttp_reactor.store.base import OnChange, Write
+from sttp_reactor.store.disk.claim import Claim, Served
 from sttp_reactor.store.disk.files import Temporaries, close_quietly
 from sttp_reactor.store.disk.journal import FOLDER, MAX_RECORD_BYTES, Journal
 from sttp_reactor.store.disk.reading import DiskReader
-from sttp_reactor.store.disk.records import CHANGE_BYTES, Change
+from sttp_reactor.store.disk.records import Change
 from sttp_reactor.store.disk.recovery import redo
+from sttp_reactor.store.disk.runs import in_runs
 from sttp_reactor.store.disk.tree import Tree, failed
+from sttp_reactor.store.disk.turnlock import holder_of
 from sttp_reactor.store.disk.writing import Plan
 
 log = logging.getLogger(__name__)
 
-_FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+# What waiting for another process's turn comes to: it is told of, then given up, and the writes that wait get their
+# 500. A commit takes milliseconds, on a disk that is stuck some seconds.
+TOLD_SECONDS: Final = 2.0
+GIVEN_UP_SECONDS: Final = 10.0
+# How often who starts looks whether it is to stop.
+_LOOK_SECONDS: Final = 0.1
+# A server was killed and what it forked still ends: a start waits for that.
+ORPHANS_SECONDS: Final = 5.0
+
+_STOPPING: Final = frozenset({signal.SIGTERM, signal.SIGINT})
+
+_FOLDER_FLAGS: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class _Turn(NamedTuple):
@@ -35,21 +51,23 @@ class DiskStore:
     The docroot is opened anew for each batch, so that one that is removed is noticed, and one that is back is used.
     """
 
-    def __init__(self, docroot: str | os.PathLike[str], *, sync: bool = True) -> None:
-        """With `sync`, an acknowledged write survives a power cut; without, it survives whatever the system does."""
+    def __init__(self, docroot: str | os.PathLike[str], *, sync: bool = True, claim: Claim | None = None) -> None:
+        """With `sync`, an acknowledged write survives a power cut; without, it survives whatever the system does.
+
+        One docroot has one server: stores that are to share it, of several processes mostly, are given one `claim`.
+        Whoever made it releases it. Without one the store takes the docroot for itself, until it is closed."""
         self._docroot = os.fspath(docroot)
         self._sync = sync
+        self._claim = Claim() if claim is None else claim
+        self._owns_claim = claim is None
         self._journal: Journal | None = None
         self._on_change: OnChange | None = None
         self._is_swept = False  # of what killed processes have left in its directory for temporary files
 
-    def open(self, on_change: OnChange | None = None) -> None:
-        """Makes the docroot if it is missing, applies what a crash left undone, removes left-overs.
+    def take(self) -> None:
+        """Make the docroot if it is missing, and take it for this server: for a parent, before it forks.
 
-        Raises StartError where the docroot cannot be read. Where it cannot be written it is served all the same:
-        every write then gets its 500, until the cause is gone.
-        """
-        self._on_change = on_change
+        Raises StartError where it cannot be read, or where another server has it."""
         try:
             os.makedirs(self._docroot, exist_ok=True)
             os.scandir(self._docroot).close()
@@ -57,18 +75,43 @@ class DiskStore:
             raise StartError(f"docroot {self._docroot}: this is not a directory") from error
         except OSError as error:
             raise StartError(f"docroot {self._docroot}: {error.strerror}") from error
+        begun = time.monotonic()
+        while True:
+            try:
+                self._hold()
+                return
+            except Served as error:
+                if not error.is_over or time.monotonic() - begun > ORPHANS_SECONDS or _is_told_to_stop():
+                    raise StartError(f"docroot {self._docroot}: it is served already, by {error.by}") from error
+            except (OSError, StoreError):
+                return  # it cannot be written; `open` says so
+            time.sleep(_LOOK_SECONDS)
+
+    def open(self, on_change: OnChange | None = None) -> None:
+        """Takes the docroot (see `take`), applies what a crash left undone, removes left-overs; leaves an empty
+        journal, so that nothing of what others do from now on is undone one day.
+
+        Raises StartError also where somebody else keeps us from that, or where SIGTERM or SIGINT, which the caller
+        holds back, have come meanwhile. Where the docroot cannot be written it is served all the same: every write
+        then gets its 500, until the cause is gone.
+        """
+        self._on_change = on_change
+        self.take()
         try:
-            with self._turn():
+            with self._turn(is_start=True):
                 pass
         except (OSError, StoreError) as error:
             log.warning("docroot %s cannot be written: %s", self._docroot, error)
+        except BaseException:
+            self._let_go()
+            raise
 
     def reader(self) -> DiskReader:
         return DiskReader(self._docroot, self._mend)
 
     def commit(self, writes: Sequence[Write]) -> list[StoreError | None]:
         outcomes: list[StoreError | None] = []
-        for run in _records(writes):
+        for run in in_runs(writes, self._most_record_bytes()):
             outcomes += self._commit(run)
         return outcomes
 
@@ -82,15 +125,33 @@ class DiskStore:
             raise failed(error) from error
 
     def close(self) -> None:
-        if self._journal is None:
-            return
-        try:
-            self.checkpoint()
-        except StoreError as error:
-            log.warning("docroot %s: the journal is left for the next start: %s", self._docroot, error)
-        self._drop_journal()
+        if self._journal is not None:
+            try:
+                self.checkpoint()
+            except StoreError as error:
+                log.warning("docroot %s: the journal is left for the next start: %s", self._docroot, error)
+        self._let_go()
 
     # -- Within --
+
+    def _hold(self) -> None:
+        with Tree(self._docroot) as tree:
+            folder = _own_folder(tree.root, FOLDER)
+            try:
+                self._claim.hold(folder)
+            finally:
+                close_quietly(folder)
+
+    def _let_go(self) -> None:
+        self._drop_journal()
+        if self._owns_claim:
+            self._claim.release()
+
+    def _most_record_bytes(self) -> int:
+        try:
+            return MAX_RECORD_BYTES if self._journal is None else self._journal.most_record_bytes
+        except OSError:
+            return MAX_RECORD_BYTES
 
     def _commit(self, writes: Sequence[Write]) -> list[StoreError | None]:
         try:
@@ -129,15 +190,16 @@ class DiskStore:
             log.warning("docroot %s: the journal: %s", self._docroot, error.strerror)
 
     @contextlib.contextmanager
-    def _turn(self) -> Iterator[_Turn]:
-        """Ours alone until the block ends, with everything before it done. Raises StoreError or OSError."""
+    def _turn(self, *, is_start: bool = False) -> Iterator[_Turn]:
+        """Ours alone until the block ends, with everything before it done. Raises StoreError or OSError; at a start
+        StartError, too, where nobody of this server has had a turn yet and we have to wait for it for too long."""
         with Tree(self._docroot) as tree, contextlib.ExitStack() as cleanup:
             folder = _own_folder(tree.root, FOLDER)
             cleanup.callback(close_quietly, folder)
             temporary_folder = _own_folder(folder, b"tmp")
             cleanup.callback(close_quietly, temporary_folder)
             temporaries = Temporaries(temporary_folder)
-            journal = self._lock_journal(folder)
+            journal = self._lock_journal(folder, is_start=is_start)
             cleanup.callback(self._unlock, journal)
             journal.recover(lambda changes: self._redo(tree, temporaries, changes))
             if not self._is_swept:
@@ -145,22 +207,42 @@ class DiskStore:
                 self._is_swept = True
             yield _Turn(tree, temporaries, journal)
 
-    def _lock_journal(self, folder: int) -> Journal:
+    def _lock_journal(self, folder: int, *, is_start: bool) -> Journal:
         """The journal in `folder`, locked. While we waited another process may have found it gone and made another."""
         while True:
             if self._journal is not None and self._journal.is_inherited:
                 self._drop_journal()
             if self._journal is None:
-                self._journal = Journal(folder, sync=self._sync)
-            self._journal.lock()
+                token = self._claim.hold(folder)
+                substitute = self._claim.open_substitute()
+                self._journal = Journal(folder, sync=self._sync, token=token, substitute=substitute)
+            self._lock(self._journal, is_start=is_start)
             if self._journal.is_at(folder):
                 return self._journal
             log.warning("docroot %s: it is not the one it was; starting a new journal", self._docroot)
             self._drop_journal()
 
+    def _lock(self, journal: Journal, *, is_start: bool) -> None:
+        if journal.turn_lock.lock(0.0):
+            return
+        begun, is_told = time.monotonic(), False
+        while not journal.turn_lock.lock(_LOOK_SECONDS):
+            waited = time.monotonic() - begun
+            if is_start and _is_told_to_stop():
+                raise StartError(f"docroot {self._docroot}: told to stop, while {holder_of(journal.turn_file)} had it")
+            if waited > TOLD_SECONDS and not is_told:
+                is_told = True
+                log.warning("docroot %s: %s has the turn; waiting", self._docroot, holder_of(journal.turn_file))
+            if waited > GIVEN_UP_SECONDS:
+                who = holder_of(journal.turn_file)
+                if is_start and not journal.is_ours:
+                    raise StartError(f"docroot {self._docroot}: {who} has locked .sttp/turn, and does not give it up")
+                log.error("docroot %s: %s has the turn, and does not give it up", self._docroot, who)
+                raise StoreFailed("another process keeps the store locked; the server's log says which")
+
     def _unlock(self, journal: Journal) -> None:
         try:
-            journal.unlock()
+            journal.turn_lock.unlock()
         except OSError as error:
             log.warning("docroot %s: the journal: %s", self._docroot, error.strerror)
             self._drop_journal()  # which gives up the lock
@@ -183,12 +265,12 @@ class DiskStore:
 
     def _tell(self, changes: Sequence[Change]) -> None:
         if self._on_change is not None:
-            self._on_change({path for path, _ in changes})
+            self._on_change({change.path for change in changes})
 
     def _mend(self) -> None:
         """Take a turn, in which whatever a killed process has left half done is done. For readers, who are in other
         threads than `commit`: so with another journal object."""
-        other = DiskStore(self._docroot, sync=self._sync)
+        other = DiskStore(self._docroot, sync=self._sync, claim=self._claim)
         other._on_change = self._on_change
         try:
             with other._turn():
@@ -210,6 +292,10 @@ def _added(plan: Plan, write: Write) -> StoreError | None:
     return None
 
 
+def _is_told_to_stop() -> bool:
+    return bool(signal.sigpending() & _STOPPING)
+
+
 def _own_folder(parent: int, name: bytes) -> int:
     try:
         return os.open(name, _FOLDER_FLAGS, dir_fd=parent)
@@ -217,36 +303,3 @@ def _own_folder(parent: int, name: bytes) -> int:
         with contextlib.suppress(FileExistsError):
             os.mkdir(name, 0o700, dir_fd=parent)
     return os.open(name, _FOLDER_FLAGS, dir_fd=parent)
-
-
-def _records(writes: Sequence[Write]) -> Iterator[list[Write]]:
-    """`writes` in runs that make one record of the journal each.
-
-    A run is what fits, and ends before a CREATE below a path it creates or deletes itself: directories are made while
-    the run is planned, when such a file is not there yet, or still is.
-    """
-    run: list[Write] = []
-    names: set[bytes] = set()
-    size = 0
-    for write in writes:
-        more = CHANGE_BYTES + len(write.path) + len(write.contents or b"")
-        if run and (
-            size + more > MAX_RECORD_BYTES or (write.operation is Operation.CREATE and _is_below(write, names))
-        ):
-            yield run
-            run, names, size = [], set(), 0
-        run.append(write)
-        size += more
-        if write.operation is not Operation.UPDATE:
-            names.add(write.path)
-    if run:
-        yield run
-
-
-def _is_below(write: Write, names: set[bytes]) -> bool:
-    directory = write.path
-    while directory:
-        directory = directory[: directory.rfind(b"/")]
-        if directory in names:
-            return True
-    return False

@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Final
 
 from sttp_reactor.errors import CannotCreatePath, PathMissing, StoreError, StoreFailed
+from sttp_reactor.store.disk.attributes import bequeaths
 from sttp_reactor.store.disk.files import close_quietly
 
 _PASS: Final = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -39,7 +40,13 @@ def failed(error: OSError) -> StoreFailed:
     """The 500 for an error of the system's: its words, and never its path."""
     if error.errno in _NO_SPACE:
         return StoreFailed("the disk is full")
+    if error.errno == errno.EFBIG:
+        return StoreFailed("the server may not write files of that size (RLIMIT_FSIZE)")
     return StoreFailed(os.strerror(error.errno).lower() if error.errno else "input/output error")
+
+
+def elsewhere() -> StoreFailed:
+    return StoreFailed("this is on another file system than the docroot, where no change could be kept")
 
 
 class Tree:
@@ -55,6 +62,8 @@ class Tree:
             raise failed(error) from error
         self._open = {b"/": self.root}
         self._may_change: dict[bytes, bool] = {}
+        self._statuses: dict[bytes, os.stat_result] = {}
+        self._bequeathing: dict[bytes, bool] = {}
 
     def __enter__(self) -> Tree:
         return self
@@ -91,6 +100,35 @@ class Tree:
             self._may_change[path] = may
         if not may:
             raise StoreFailed(os.strerror(errno.EACCES).lower())
+
+    def check_is_here(self, path: bytes) -> None:
+        """Raises StoreFailed where the directory `path` is on another file system than the docroot: nothing that
+        syncs the docroot's would bring a change there to the disk, and a new file cannot be linked in.
+
+        Asked of directories, because on an overlay a file may name the device of a lower layer."""
+        if path != b"/" and self._status(path).st_dev != self._status(b"/").st_dev:
+            raise elsewhere()
+
+    @property
+    def device(self) -> int:
+        return self._status(b"/").st_dev
+
+    def is_here(self, descriptor: int) -> bool:
+        """Whether this open file is on the docroot's file system. To be asked where its device is another one."""
+        return os.fstatvfs(descriptor).f_fsid == os.fstatvfs(self.root).f_fsid
+
+    def bequeaths(self, path: bytes) -> bool:
+        """Whether the directory `path` gives what is made in it a group or an access control list of its own."""
+        found = self._bequeathing.get(path)
+        if found is None:
+            found = self._bequeathing[path] = bequeaths(self.directory(path), self._status(path).st_mode)
+        return found
+
+    def _status(self, path: bytes) -> os.stat_result:
+        status = self._statuses.get(path)
+        if status is None:
+            status = self._statuses[path] = os.fstat(self.directory(path))
+        return status
 
     def open_listing(self, parent: int, name: bytes) -> int:
         """A descriptor to list the directory `name`, the caller's to close. Raises OSError."""

@@ -15,9 +15,10 @@ from typing import Final
 
 from sttp_reactor.errors import FileMissing, Refused, StoreError, StoreFailed
 from sttp_reactor.store.base import Operation, Write
-from sttp_reactor.store.disk.files import Temporaries, close_quietly, open_file, overwrite
-from sttp_reactor.store.disk.records import Change
-from sttp_reactor.store.disk.tree import NO_FILE, Tree, failed, split
+from sttp_reactor.store.disk.attributes import copy_attributes, mode_for
+from sttp_reactor.store.disk.files import READ, Temporaries, close_quietly, open_file, overwrite
+from sttp_reactor.store.disk.records import MAX_FOUND_BYTES, MAX_PATH_BYTES, UNKNOWN, Change, Found, found_in
+from sttp_reactor.store.disk.tree import NO_FILE, Tree, elsewhere, failed, split
 
 # For reading too, because what is overwritten must be put back where that fails half-way.
 _REWRITE: Final = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
@@ -31,10 +32,11 @@ _IS_DIRECTORY: Final = "this is a directory"
 class _Target:
     """One file of a commit: what is there, and what is to be there."""
 
-    __slots__ = ("contents", "descriptor", "error", "existed", "mode", "temporary")
+    __slots__ = ("contents", "descriptor", "error", "existed", "found", "mode", "temporary")
 
-    def __init__(self, *, existed: bool, contents: bytes | None, descriptor: int = -1, mode: int = 0) -> None:
-        self.existed = existed
+    def __init__(self, *, found: Found, contents: bytes | None, descriptor: int = -1, mode: int = 0) -> None:
+        self.existed = found is not None
+        self.found = found
         self.contents = contents
         self.descriptor = descriptor  # open for writing in place, or -1
         self.mode = mode
@@ -55,6 +57,8 @@ class Plan:
         """Decide about one write. Raises StoreError where it cannot be done; then it is not part of the plan."""
         target = self._targets.get(write.path)
         if target is None:
+            if len(write.path) > MAX_PATH_BYTES:
+                raise StoreFailed("the path is too long for this store")
             target = self._look(write)
             self._targets[write.path] = target
         elif write.operation is Operation.CREATE:
@@ -66,17 +70,19 @@ class Plan:
 
     def prepare(self) -> None:
         """Write what is to be new. What fails is remembered for `outcome`, and is no part of the plan any more."""
-        for target in self._targets.values():
+        for path, target in self._targets.items():
             if target.contents is not None and not target.existed:
                 try:
-                    target.temporary = self._temporaries.write(target.contents)
+                    target.temporary = self._write_new(split(path)[0], target.contents)
                 except OSError as error:
                     target.error = failed(error)
+                except StoreError as error:
+                    target.error = error
 
     def changes(self) -> list[Change]:
         """What the journal is to hold. Nothing for a file that was made and deleted within the plan."""
         return [
-            Change(path, target.contents)
+            Change(path, target.contents, target.found)
             for path, target in self._targets.items()
             if target.error is None and (target.existed or target.contents is not None)
         ]
@@ -115,6 +121,7 @@ class Plan:
         try:
             if write.operation is Operation.CREATE:
                 return self._look_for_nothing(directory, name)
+            self._tree.check_is_here(directory)
             if write.operation is Operation.DELETE:
                 return self._look_for_file(directory, name)
             return self._open_file(self._tree.directory(directory), name)
@@ -129,8 +136,9 @@ class Plan:
         try:
             status = os.lstat(name, dir_fd=self._tree.make_directory(directory))
         except FileNotFoundError:
+            self._tree.check_is_here(directory)
             self._tree.check_may_change(directory)
-            return _Target(existed=False, contents=None)
+            return _Target(found=None, contents=None)
         raise Refused(_IS_DIRECTORY if stat.S_ISDIR(status.st_mode) else _EXISTS)
 
     def _look_for_file(self, directory: bytes, name: bytes) -> _Target:
@@ -140,7 +148,17 @@ class Plan:
         if not stat.S_ISREG(status.st_mode):
             raise FileMissing
         self._tree.check_may_change(directory)
-        return _Target(existed=True, contents=b"", mode=status.st_mode)
+        return _Target(found=self._read(self._tree.directory(directory), name), contents=b"", mode=status.st_mode)
+
+    def _read(self, parent: int, name: bytes) -> Found:
+        try:
+            descriptor = open_file(parent, name, READ)
+        except PermissionError:
+            return UNKNOWN  # who may not read a file may delete it all the same
+        try:
+            return found_in(os.pread(descriptor, MAX_FOUND_BYTES + 1, 0), os.fstat(descriptor).st_size)
+        finally:
+            close_quietly(descriptor)
 
     def _open_file(self, parent: int, name: bytes) -> _Target:
         try:
@@ -152,13 +170,15 @@ class Plan:
             descriptor = open_file(parent, name, _REWRITE)
         try:
             status = os.fstat(descriptor)
-        except OSError:
+            if not stat.S_ISREG(status.st_mode):
+                raise FileMissing
+            if status.st_dev != self._tree.device and not self._tree.is_here(descriptor):
+                raise elsewhere()
+            found = found_in(os.pread(descriptor, MAX_FOUND_BYTES + 1, 0), status.st_size)
+        except (OSError, StoreError):
             close_quietly(descriptor)
             raise
-        if not stat.S_ISREG(status.st_mode):
-            close_quietly(descriptor)
-            raise FileMissing
-        return _Target(existed=True, contents=b"", descriptor=descriptor, mode=status.st_mode)
+        return _Target(found=found, contents=b"", descriptor=descriptor, mode=status.st_mode)
 
     def _close_files(self) -> None:
         for target in self._targets.values():
@@ -183,6 +203,11 @@ class Plan:
         else:
             self._replace(self._tree.directory(directory), name, contents, target.mode)
 
+    def _write_new(self, directory: bytes, contents: bytes) -> bytes:
+        if self._tree.bequeaths(directory):
+            return self._temporaries.write_heir(contents, self._tree.directory(directory))
+        return self._temporaries.write(contents)
+
     def _link(self, parent: int, name: bytes, target: _Target) -> None:
         if target.temporary is None:
             raise StoreFailed("the file was not prepared")
@@ -198,9 +223,22 @@ class Plan:
             raise FileMissing from error  # another program was quicker
 
     def _replace(self, parent: int, name: bytes, contents: bytes, mode: int) -> None:
-        temporary = self._temporaries.write(contents, stat.S_IMODE(mode))
+        temporary = self._temporaries.write(contents, equip=lambda descriptor: _equip(descriptor, parent, name, mode))
         try:
             self._temporaries.rename(temporary, parent, name)
         except OSError:
             self._temporaries.remove(temporary)
             raise
+
+
+def _equip(descriptor: int, parent: int, name: bytes, mode: int) -> None:
+    """Give a new file what the one has that it will replace; `mode` where that one is gone by now."""
+    try:
+        old = open_file(parent, name, READ)
+    except FileNotFoundError:
+        os.fchmod(descriptor, mode_for(mode, has_owner=False, has_group=False))
+        return
+    try:
+        copy_attributes(old, descriptor)
+    finally:
+        close_quietly(old)

@@ -1,0 +1,39 @@
+"""How many writes make one record of the journal, which is carried out in one go."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from sttp_reactor.store.base import Operation, Write
+from sttp_reactor.store.disk.records import CHANGE_BYTES, MAX_FOUND_BYTES
+
+
+def in_runs(writes: Sequence[Write], most_bytes: int) -> Iterator[list[Write]]:
+    """`writes` in runs that make one record of the journal each.
+
+    A run is what fits, whatever is found, and ends before a CREATE below a path it creates or deletes itself:
+    directories are made while the run is planned, when such a file is not there yet, or still is.
+    """
+    run: list[Write] = []
+    names: set[bytes] = set()
+    size = 0
+    for write in writes:
+        more = CHANGE_BYTES + MAX_FOUND_BYTES + len(write.path) + len(write.contents or b"")
+        if run and (size + more > most_bytes or (write.operation is Operation.CREATE and _is_below(write, names))):
+            yield run
+            run, names, size = [], set(), 0
+        run.append(write)
+        size += more
+        if write.operation is not Operation.UPDATE:
+            names.add(write.path)
+    if run:
+        yield run
+
+
+def _is_below(write: Write, names: set[bytes]) -> bool:
+    directory = write.path
+    while directory:
+        directory = directory[: directory.rfind(b"/")]
+        if directory in names:
+            return True
+    return False
