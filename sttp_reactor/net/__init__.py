@@ -29,6 +29,8 @@ clock (monotonic) where they are deadlines; sizes are bytes.
 
 Errors: what cannot be set up raises at once (StartError for an address, OSError for what the system refuses), with
 nothing left open. A callback that raises is logged, costs its own connection, and nobody else anything.
+
+`Reactor.observer` tells whoever wants to see the loop turn how long each phase of a turn took.
 """
 
 from sttp_reactor.errors import StartError
@@ -38,6 +40,7 @@ from sttp_reactor.net.connector import Connector
 from sttp_reactor.net.crowd import Crowd
 from sttp_reactor.net.datagrams import DatagramProtocol, Datagrams, open_datagrams
 from sttp_reactor.net.listener import Listener, bind
+from sttp_reactor.net.observing import PHASES
 from sttp_reactor.net.protocol import Protocol, Transport
 from sttp_reactor.net.reactor import READ, WRITE, Reactor
 from sttp_reactor.net.serving import Connecting, Server, connect, serve
@@ -46,6 +49,7 @@ from sttp_reactor.net.tls import TlsFactory
 from sttp_reactor.net.tls_context import TlsContext, TlsFiles
 
 __all__ = [
+    "PHASES",
     "READ",
     "WRITE",
     "Address",

@@ -17,6 +17,8 @@ Who owns what. Nothing here is locked, because only this thread touches it:
     buffers and state of a connection             that connection, called by the reactor
     the inbox                                     any thread may append through `call_soon_threadsafe`, and only that
 
+`Reactor.observer` is told how long each of these phases took.
+
 `selectors` does the multiplexing, so the loop runs wherever Python has epoll, kqueue, poll or select.
 """
 
@@ -30,9 +32,11 @@ import time
 from collections import deque
 from collections.abc import Callable
 from functools import partial
-from typing import Final, Protocol
+from typing import Final
 
 from sttp_reactor.limits import LULL_SECONDS, LULL_TURNS
+from sttp_reactor.net.loop import Flushable, Handler, Pollable
+from sttp_reactor.net.observing import Observer, Stopwatch
 from sttp_reactor.net.poller import default_selector
 from sttp_reactor.net.timers import Timer, Timers
 from sttp_reactor.net.waker import Waker
@@ -46,25 +50,6 @@ WRITE: Final = selectors.EVENT_WRITE
 _LONGEST_WAIT: Final = 3600.0
 # Waits that fail one after the other before the loop gives up: its selector is broken, and trying on would only spin.
 _MOST_FAILURES: Final = 100
-
-
-class Pollable(Protocol):
-    """A socket, or the end of a pipe."""
-
-    def fileno(self) -> int: ...
-
-
-class Handler(Protocol):
-    """What is registered with a socket. Called for a closed socket's last events too; then it does nothing."""
-
-    def on_readable(self) -> None: ...
-    def on_writable(self) -> None: ...
-
-
-class Flushable(Protocol):
-    """What may stand in `Reactor.unsent`."""
-
-    def flush(self) -> None: ...
 
 
 class Reactor:
@@ -81,6 +66,9 @@ class Reactor:
         self.turns = 0
         self.busy = 1  # sockets and callbacks that share this turn; never 0
         self.unsent: list[Flushable] = []  # connections with something to send; each puts itself here once a turn
+        self.observer: Observer | None = None
+        """Called with each of `net.observing.PHASES` and how many seconds it took, at its end, from the turn after the
+        one in which it was set: all phases in every turn, so that they add up to the turn. Costs nothing when None."""
         self._selector = default_selector() if selector is None else selector
         self._timers = Timers()
         self._ready: deque[Callable[[], None]] = deque()
@@ -183,11 +171,49 @@ class Reactor:
 
     def turn(self) -> None:
         """One turn. Waits for at most as long as nothing is due."""
-        ready = self._wait()
-        sockets = iter(ready)
+        observer = self.observer
+        if observer is not None:
+            self._observed_turn(observer)
+            return
+        self._call_sockets((self._in_lull and self._before_lull()) or self._wait())
+        if self._inbox:
+            self._take_inbox()
+        self._call_due()
+        if self._ready:
+            self._call_ready()
+        if self._turn_end:
+            self._call_turn_end()
+        if self.unsent:
+            self._flush()
+
+    def _observed_turn(self, observer: Observer) -> None:
+        """The same for somebody who watches. A method of its own, so that nobody else pays for reading the clock."""
+        watch = Stopwatch(self.clock, observer, self._forget_observer)
+        ready = self._before_lull() if self._in_lull else []
+        watch.lap("lull")
+        ready = ready or self._wait()
+        watch.lap("wait")
+        self._call_sockets(ready)
+        watch.lap("sockets")
+        self._take_inbox()
+        watch.lap("inbox")
+        self._call_due()
+        watch.lap("timers")
+        self._call_ready()
+        watch.lap("ready")
+        self._call_turn_end()
+        watch.lap("turn end")
+        self._flush()
+        watch.lap("flush")
+
+    def _forget_observer(self) -> None:
+        self.observer = None
+
+    def _call_sockets(self, ready: list[tuple[selectors.SelectorKey, int]]) -> None:
         self.busy = len(ready) + len(self._ready) or 1
         self.now = self.clock()
         self.turns += 1
+        sockets = iter(ready)
         while True:
             try:
                 for key, events in sockets:
@@ -201,17 +227,27 @@ class Reactor:
                 break
             except Exception:  # costs the failed handler its turn, and the others nothing: the iterator goes on
                 log.exception("a handler failed")
+
+    def _take_inbox(self) -> None:
         for _ in range(len(self._inbox)):
             self._ready.append(self._inbox.popleft())
+
+    def _call_due(self) -> None:
         for timer in self._timers.pop_due(self.now):
             if (due := timer.take()) is not None:
                 _guarded(due)
+
+    def _call_ready(self) -> None:
         for _ in range(len(self._ready)):
             _guarded(self._ready.popleft())
+
+    def _call_turn_end(self) -> None:
         while self._turn_end:
             callbacks, self._turn_end = self._turn_end, []
             for callback in callbacks:
                 _guarded(callback)
+
+    def _flush(self) -> None:
         unsent = iter(self.unsent)
         while True:
             try:
@@ -236,8 +272,6 @@ class Reactor:
         return []
 
     def _wait(self) -> list[tuple[selectors.SelectorKey, int]]:
-        if self._in_lull and (sockets := self._before_lull()):
-            return sockets
         self._asleep = True
         try:
             if self._ready or self._inbox or self.unsent or self._turn_end or self._stopping:
