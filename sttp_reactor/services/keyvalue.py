@@ -204,6 +204,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     for number in (signal.SIGTERM, signal.SIGINT):
         reactor.on_signal(number, reactor.stop)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {number})  # blocked, perhaps, by who started us
     print(
         f"keyvalue: listening on {', '.join(listener.address for listener in listeners)}", file=sys.stderr, flush=True
     )

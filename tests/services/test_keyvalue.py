@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -28,8 +30,10 @@ def port() -> Iterator[int]:
 class Peer:
     """Bytes to the service and back; an answer is as long as the PING behind it says."""
 
-    def __init__(self, port: int) -> None:
-        self.sock = socket.create_connection(("127.0.0.1", port), 10)
+    def __init__(self, address: tuple[str, int] | str) -> None:
+        self.sock = socket.socket(socket.AF_UNIX if isinstance(address, str) else socket.AF_INET)
+        self.sock.settimeout(10)
+        self.sock.connect(address)
 
     def ask(self, data: bytes) -> bytes:
         """What is answered to `data`, which leaves the connection open."""
@@ -52,7 +56,7 @@ class Peer:
 
 @pytest.fixture
 def peer(port: int) -> Iterator[Peer]:
-    peer = Peer(port)
+    peer = Peer(("127.0.0.1", port))
     with peer.sock:
         peer.ask(b"FLUSHDB\r\n")
         yield peer
@@ -106,7 +110,7 @@ def test_the_end_of_a_session(peer: Peer, last: bytes) -> None:
 
 
 def peer_of(peer: Peer) -> Peer:
-    return Peer(peer.sock.getpeername()[1])
+    return Peer(peer.sock.getpeername())
 
 
 def test_a_fault_is_told_behind_the_replies_before_it(peer: Peer) -> None:
@@ -140,7 +144,7 @@ def test_a_scan_sees_what_is_there_all_the_while_once(peer: Peer) -> None:
 
 def test_beyond_max_memory_what_grows_is_refused_and_the_rest_goes_on() -> None:
     with service("keyvalue", "--port", "0", "--max-memory", "1MB") as port:
-        peer = Peer(port)
+        peer = Peer(("127.0.0.1", port))
         with peer.sock:
             for number in range(3):
                 peer.ask(encoded([b"SET", b"%d" % number, b"x" * 600_000]))
@@ -161,6 +165,18 @@ def test_a_peer_that_does_not_read_costs_its_buffers_only(peer: Peer) -> None:
         received = 0
         while received < 300 * len(b"$1048576\r\n" + b"x" * (1 << 20) + b"\r\n"):
             received += len(greedy.sock.recv(1 << 20))
+
+
+def test_sigterm_ends_it_whatever_its_parent_has_blocked() -> None:
+    """The signals that a process blocks are inherited; `service` insists that SIGTERM ends what it has started."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    try:
+        with service("keyvalue", "--port", "0") as port:
+            peer = Peer(("127.0.0.1", port))
+            with peer.sock:
+                assert peer.rest(b"QUIT\r\n") == b"+OK\r\n"
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def test_wrong_command_lines_are_refused() -> None:
@@ -193,8 +209,8 @@ def test_redis_benchmark(port: int) -> None:
 
 
 def test_the_python_client(port: int) -> None:
-    redis = pytest.importorskip("redis", reason="the Python client is not installed")
-    with redis.Redis(port=port, protocol=2) as client:
+    client_module = pytest.importorskip("redis", reason="the Python client is not installed")
+    with client_module.Redis(port=port, protocol=2) as client:
         client.flushdb()
         assert client.set("name", "Alice", ex=100)
         assert client.get("name") == b"Alice"
@@ -214,27 +230,27 @@ def test_netcat(port: int) -> None:
 
 
 @pytest.fixture(scope="module")
-def redis_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Redis, at a Unix socket: no port that somebody else may take meanwhile."""
     if shutil.which("redis-server") is None:
         pytest.skip("no redis-server here")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = ["redis-server", "--port", str(port), "--save", "", "--bind", "127.0.0.1"]
     folder = tmp_path_factory.mktemp("redis")
+    path = str(folder / "socket")
+    command = ["redis-server", "--port", "0", "--unixsocket", path, "--save", ""]
     with subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL) as process:
         try:
             deadline = time.monotonic() + 20
-            while True:
-                try:
-                    socket.create_connection(("127.0.0.1", port), 1).close()
-                    break
-                except OSError:
-                    assert time.monotonic() < deadline
-                    time.sleep(0.05)
-            yield port
+            while not (os.path.exists(path) and accepts(path)):
+                assert time.monotonic() < deadline
+                time.sleep(0.02)
+            yield path
         finally:
-            process.terminate()
+            process.kill()  # it has nothing to save, and a signal that an earlier test left blocked would not end it
+
+
+def accepts(path: str) -> bool:
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(path) == 0
 
 
 def random_command(chance: random.Random) -> list[bytes]:
@@ -264,8 +280,8 @@ def random_command(chance: random.Random) -> list[bytes]:
     return chance.choice(forms)
 
 
-def test_random_commands_are_answered_as_redis_answers_them(peer: Peer, redis_port: int) -> None:
-    theirs = Peer(redis_port)
+def test_random_commands_are_answered_as_redis_answers_them(peer: Peer, redis: str) -> None:
+    theirs = Peer(redis)
     with theirs.sock:
         for seed in range(300):
             chance = random.Random(seed)
