@@ -34,12 +34,13 @@ LAYERS = {
     "config": GROUND,
     "store": GROUND,
     # Upwards from here each may use what is below it.
+    "http": "__init__ errors limits printable net",
     "client": f"{GROUND} wire",
     "load": f"{GROUND} wire client",
     "sttp": f"{GROUND} log_lines net wire config store",
     "daemon": f"{GROUND} log_lines net config sttp",
     "cli": f"{GROUND} net wire config client load daemon",
-    "services": f"{GROUND} net cli",
+    "services": f"{GROUND} net http cli",
 }
 
 # What comes from elsewhere, and who may know it. Whatever is not named here nor in the standard library is refused.
@@ -48,6 +49,8 @@ OUTSIDE = {
     "yaml": {"config"},
     # The extra `services`.
     "hiredis": {"services"},
+    # The extra `http`.
+    "httptools": {"http"},
     # The extra `bench`.
     "hdrhistogram": {"load"},
     "hdrh": {"load"},
