@@ -33,19 +33,20 @@ LAYERS = {
     "wire": GROUND,
     "config": GROUND,
     "store": GROUND,
+    "command": GROUND,
     # Upwards from here each may use what is below it.
     "http": "__init__ errors limits printable net",
     "client": f"{GROUND} wire",
     "load": f"{GROUND} wire client",
     "sttp": f"{GROUND} log_lines net wire config store",
     "daemon": f"{GROUND} log_lines net config sttp",
-    "cli": f"{GROUND} net wire config client load daemon",
-    "services": f"{GROUND} net http cli",
+    "cli": f"{GROUND} command net wire config client load daemon",
+    "services": f"{GROUND} command net http",
 }
 
 # What comes from elsewhere, and who may know it. Whatever is not named here nor in the standard library is refused.
 OUTSIDE = {
-    "docopt": {"cli"},
+    "docopt": {"command"},
     "yaml": {"config"},
     # The extra `services`.
     "hiredis": {"services"},
@@ -160,7 +161,8 @@ def test_a_row_imports_rows_above_it_only() -> None:
         ("store/memory.py", "if True:\n    from sttp_reactor.sttp import cache", "store may not import sttp"),
         ("sttp/service.py", "from sttp_reactor.daemon.run import run", "sttp may not import daemon"),
         ("load/engine.py", "from sttp_reactor.net import reactor", "load may not import net"),
-        ("sttp/server.py", "import docopt", "sttp may not import docopt"),
+        ("cli/sttpd.py", "import docopt", "cli may not import docopt"),
+        ("services/echo.py", "from sttp_reactor.cli import sttpc", "services may not import cli"),
         ("cli/sttpd.py", "import yaml", "cli may not import yaml"),
         ("cli/sttpd.py", "import requests", "cli may not import requests, which is not of the standard library"),
     ],
@@ -179,7 +181,7 @@ def test_what_breaks_the_layers_is_found(tmp_path: Path, file: str, line: str, c
             "import os\nfrom sttp_reactor.store.disk import tree\nfrom sttp_reactor.text import is_text",
         ),
         ("load/engine.py", "import sttp_reactor.client\nfrom sttp_reactor.wire import parser"),
-        ("cli/sttpd.py", "from docopt import docopt\nfrom sttp_reactor import __version__, config"),
+        ("command/arguments.py", "from docopt import docopt\nfrom sttp_reactor import __version__"),
         ("config/load.py", "import yaml.resolver"),
     ],
 )

@@ -6,12 +6,12 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from sttp_reactor.cli.arguments import COMMAND_LINE_EXIT, parse, refuse
 from sttp_reactor.cli.sttpbench_compare import compare
 from sttp_reactor.cli.sttpbench_output import check_files, complain, say, takes_standard_output, write_file
 from sttp_reactor.cli.sttpbench_signals import on_interrupt
 from sttp_reactor.cli.sttpbench_stress import stress
 from sttp_reactor.cli.sttpbench_target import read_target, with_trust
+from sttp_reactor.command.arguments import COMMAND_LINE_EXIT, parse, refuse
 from sttp_reactor.load.checks import CHECK_FAILED_EXIT, Check, parse_check
 from sttp_reactor.load.draws import parse_distribution
 from sttp_reactor.load.faults import LoadError, MissingExtra, Unreachable

@@ -6,7 +6,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from sttp_reactor.cli.arguments import parse, refuse
 from sttp_reactor.cli.sttpbench_output import (
     STANDARD_STREAM,
     check_files,
@@ -16,6 +15,7 @@ from sttp_reactor.cli.sttpbench_output import (
     takes_standard_output,
     write_file,
 )
+from sttp_reactor.command.arguments import parse, refuse
 from sttp_reactor.load.checks import CHECK_FAILED_EXIT
 from sttp_reactor.load.comparing import compare as summarise
 from sttp_reactor.load.comparing import exceeded, other_settings, parse_tolerance

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sttp_reactor.cli.arguments import print_out
+from sttp_reactor.command.arguments import print_out
 from sttp_reactor.load.faults import LoadError
 from sttp_reactor.load.printing import fitting, tell
 from sttp_reactor.printable import printable

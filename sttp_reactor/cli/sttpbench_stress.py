@@ -6,10 +6,10 @@ import os
 import sys
 from collections.abc import Sequence
 
-from sttp_reactor.cli.arguments import parse, refuse
 from sttp_reactor.cli.default_server import DefaultServer
 from sttp_reactor.cli.sttpbench_output import complain, say
 from sttp_reactor.cli.sttpbench_signals import on_interrupt
+from sttp_reactor.command.arguments import parse, refuse
 from sttp_reactor.errors import LocalError
 from sttp_reactor.load.faults import LoadError, Unreachable
 from sttp_reactor.load.plan import MAX_CONNECTIONS, MAX_KEYS, parse_count

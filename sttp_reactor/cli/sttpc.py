@@ -7,7 +7,6 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sttp_reactor.cli.arguments import parse, refuse
 from sttp_reactor.cli.sttpc_commands import Commands
 from sttp_reactor.cli.sttpc_input import read_contents
 from sttp_reactor.cli.sttpc_output import CannotPrint, Output, say
@@ -15,6 +14,7 @@ from sttp_reactor.cli.sttpc_report import Report
 from sttp_reactor.cli.sttpc_servers import Servers
 from sttp_reactor.cli.sttpc_targets import PathUse, Target, fetch_target, read_targets
 from sttp_reactor.cli.sttpc_tls import read_tls
+from sttp_reactor.command.arguments import parse, refuse
 from sttp_reactor.errors import LocalError
 
 DOC = """sttpc: store, show and list short texts on an STTP server.

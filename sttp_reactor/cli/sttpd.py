@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sttp_reactor import config
-from sttp_reactor.cli.arguments import COMMAND_LINE_EXIT, parse, print_out, refuse
+from sttp_reactor.command.arguments import COMMAND_LINE_EXIT, parse, print_out, refuse
 from sttp_reactor.daemon import logs
 from sttp_reactor.daemon.pidfile import pid_file
 from sttp_reactor.errors import StartError

@@ -23,7 +23,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sttp_reactor.cli.arguments import parse
+from sttp_reactor.command.arguments import parse
 from sttp_reactor.errors import StartError
 from sttp_reactor.net import Reactor, Server, TlsContext, TlsFiles, resolve, serve
 from sttp_reactor.printable import printable

@@ -22,7 +22,7 @@ import signal
 import sys
 from collections.abc import Iterator, Sequence
 
-from sttp_reactor.cli.arguments import parse
+from sttp_reactor.command.arguments import parse
 from sttp_reactor.errors import StartError
 from sttp_reactor.net.address import resolve
 from sttp_reactor.net.listener import Listener, bind

@@ -13,7 +13,7 @@ import pytest
 from scripted_server import Peer, ScriptedServer
 
 from sttp_reactor.cli import sttpc
-from sttp_reactor.cli.arguments import parse
+from sttp_reactor.command.arguments import parse
 
 Serve = Callable[..., ScriptedServer]
 

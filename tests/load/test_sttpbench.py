@@ -16,8 +16,8 @@ import pytest
 from fake_server import FakeServer, Files
 
 from sttp_reactor.cli.sttpbench import DOC, main
-from sttp_reactor.cli.usage import read_usage
 from sttp_reactor.client import Endpoint
+from sttp_reactor.command.usage import read_usage
 from sttp_reactor.load.faults import LoadError
 from sttp_reactor.load.gathering import Gathering
 from sttp_reactor.load.live import Silence

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from sttp_reactor.cli.arguments import parse
 from sttp_reactor.cli.sttpbench import DOC
 from sttp_reactor.cli.sttpbench_target import read_target
+from sttp_reactor.command.arguments import parse
 from sttp_reactor.load.faults import LoadError
 
 

@@ -20,7 +20,7 @@ from bench.modes import SERVERS, Mode, make_modes
 from bench.placement import APART, FREE, TOGETHER
 from bench.run import Bench, Measured, Pace
 from bench.servers import ROOT, Kinds, Unavailable
-from sttp_reactor.cli.arguments import parse, refuse
+from sttp_reactor.command.arguments import parse, refuse
 
 DOC = """Measure sttpd beside its peers on this machine.
 

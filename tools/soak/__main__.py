@@ -22,7 +22,7 @@ from soak.clients import Client, Gate, Hoarder, Idler, Person
 from soak.server import Soaked
 from soak.watch import GROWTH_BYTES, GROWTH_SHARE, Sample, growth, leaks, look, look_when_settled
 from soak.wire import Broken
-from sttp_reactor.cli.arguments import parse, refuse
+from sttp_reactor.command.arguments import parse, refuse
 from sttp_reactor.load.faults import LoadError
 from sttp_reactor.load.plan import parse_seconds
 

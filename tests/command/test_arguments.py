@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from sttp_reactor import __version__
-from sttp_reactor.cli.arguments import parse, print_out, refuse
+from sttp_reactor.command.arguments import parse, print_out, refuse
 
 DAEMON = """daemon: serve.
 

@@ -1,8 +1,8 @@
 """What a docopt text promises, read a second time: not to parse the command line, but to say what is wrong with it.
 
-docopt answers a wrong command line with the whole usage. Its own model of the text is private and differs between
-docopt 0.6.2 and docopt-ng, so this module reads the same text into a smaller model: the options, and for each usage
-line the words it takes. It understands what docopt understands; what it says is used only to explain a refusal.
+docopt answers a wrong command line with the whole usage. Its own model of the text is private, so this module reads the
+same text into a smaller model: the options, and for each usage line the words it takes. It understands what docopt
+understands; what it says is used only to explain a refusal.
 """
 
 from __future__ import annotations

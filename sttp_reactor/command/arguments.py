@@ -1,8 +1,7 @@
 """The command line of every command: docopt parses it, and what docopt refuses is explained in one sentence.
 
 `parse` walks the words once before docopt sees them. That walk finds what is wrong with an option, and writes the
-options out in full, so that docopt 0.6.2 and docopt-ng, which differ in abbreviations, in negative numbers and in
-`--`, are handed the same plain words and agree.
+options out in full, so that docopt is handed plain words only: no abbreviations, no negative numbers, no `--`.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from typing import Any, NoReturn
 from docopt import DocoptExit, docopt
 
 from sttp_reactor import __version__
-from sttp_reactor.cli.usage import Form, Option, Usage, read_usage
+from sttp_reactor.command.usage import Form, Option, Usage, read_usage
 from sttp_reactor.printable import printable
 
 COMMAND_LINE_EXIT = 2
@@ -81,8 +80,8 @@ def _parse(doc: str, usage: Usage, argv: Sequence[str], command: str) -> dict[st
         _finish(doc.strip("\n"))
     if "--version" in given:
         _finish(f"{command} {__version__}")
-    # The third argument is `help` in 0.6.2 and `default_help` in docopt-ng; both take it by position.
     try:
+        # By position: docopt-ng calls it default_help, the docopt it is a fork of called it help.
         parsed = docopt(doc, walk.plain, False)
     except DocoptExit:
         raise WrongUse(_explain(usage, walk)) from None
