@@ -51,7 +51,7 @@ def _watched() -> Iterator[None]:
         while _new(descriptors) and time.monotonic() < deadline:
             time.sleep(0.01)
     assert _new(descriptors) == {}, "file descriptors outlive the test"
-    assert _handlers() == handlers, "signal handlers or the wakeup descriptor outlive the test"
+    assert _handlers() == handlers, "signal handlers, blocked signals or the wakeup descriptor outlive the test"
 
 
 def _threads() -> set[threading.Thread]:
@@ -79,4 +79,5 @@ def _new(before: dict[int, str]) -> dict[int, str]:
 def _handlers() -> list[object]:
     wakeup = signal.set_wakeup_fd(-1)
     signal.set_wakeup_fd(wakeup, warn_on_full_buffer=False)
-    return [wakeup, *(signal.getsignal(number) for number in _SIGNALS)]
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    return [wakeup, blocked, *(signal.getsignal(number) for number in _SIGNALS)]

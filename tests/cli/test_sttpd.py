@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import subprocess
 import sys
 import types
@@ -27,7 +28,10 @@ def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
     monkeypatch.chdir(tmp_path)
     logger = logging.getLogger(logs.ROOT)
     handlers, level = list(logger.handlers), logger.level
+    # A server that has run leaves its signals blocked, and every process that we start would be deaf to them.
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
     yield
+    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     logger.handlers[:] = handlers
     logger.setLevel(level)
 
