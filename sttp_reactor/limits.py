@@ -72,6 +72,13 @@ ACCEPTS_PER_TURN: Final = 16
 # 4096, and to verify a client's certificate takes 0.5 ms. A burst of connects must not keep those already connected
 # waiting for longer than some of these.
 HANDSHAKES_PER_TURN: Final = 4
+# TLS records of one connection that are decrypted in a turn. A read of ours brings at most 372, and each can be a
+# KeyUpdate of TLS 1.3, which makes OpenSSL derive keys and answer: 20 us.
+RECORDS_PER_TURN: Final = 32
+# Records without data (KeyUpdates, session tickets, refused renegotiations) that a peer may have sent more than one for
+# every RECORDS_PER_EMPTY with data. An honest one changes its keys after some 16 million records.
+EMPTY_RECORDS: Final = 32
+RECORDS_PER_EMPTY: Final = 16
 # Water marks of a connection's write buffer. Above the high one it is neither read nor parsed; below the low one it
 # goes on. A snippet's reply has at most some 9 KB, so high is a few replies; asyncio uses the same pair.
 HIGH_WATER_BYTES: Final = 65536

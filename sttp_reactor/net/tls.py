@@ -7,8 +7,8 @@ are told `connection_made` when the handshake is over.
 
 What passes through, and how:
 
-    bytes       what one `recv` brings is decrypted and handed on in one piece; what a turn writes is encrypted at its
-                end, in one go, before the connection below sends it
+    bytes       what one `recv` brings is decrypted and handed on in one piece, if it is few records, else a piece a
+                turn; what a turn writes is encrypted at its end, in one go, before the connection below sends it
     half-close  the peer's close_notify is `eof_received`, and so is a bare FIN: who rides on this layer knows from its
                 own framing whether anything was cut off. We may go on writing after either
     close       what is buffered, then close_notify, then the connection below closes, and lingers
@@ -99,6 +99,7 @@ class TlsLayer:
         "_deadline",
         "_error",
         "_fin_came",
+        "_go_on_due",
         "_handshakes",
         "_has_begun",
         "_holding",
@@ -134,7 +135,8 @@ class TlsLayer:
         self._is_queued = False  # for a step of the handshake
         self._fin_came = False  # from below: no more records
         self._reading_paused = False  # by the protocol
-        self._holding = False  # something that has come must still be told, when the protocol resumes
+        self._holding = False  # something that has come must still be told, by `_go_on`
+        self._go_on_due = False
 
     # -- From the connection --
 
@@ -198,16 +200,16 @@ class TlsLayer:
 
     def pause_reading(self) -> None:
         self._reading_paused = True
-        self._below.pause_reading()
+        self._update_reading()
 
     def resume_reading(self) -> None:
         if not self._reading_paused:
             return
         self._reading_paused = False
         if self._holding:
-            self._reactor.call_soon(self._go_on)  # later: the protocol is in the middle of a call to us
+            self._go_on_later()
         else:
-            self._below.resume_reading()
+            self._update_reading()
 
     def bytes_unread(self) -> int:
         """Of records: more than the protocol will be given, and 0 where it will be given nothing."""
@@ -266,6 +268,8 @@ class TlsLayer:
         self._send_records()
         if is_over:
             self._begin()
+        elif self._records.has_more:
+            self._await_step()
         elif self._fin_came:
             self._fail(ConnectionAbortedError("closed in the handshake"))
         else:
@@ -293,13 +297,13 @@ class TlsLayer:
         self.last_received = self._below.last_received
         self.peer_names = self._records.peer_names()
         self._handshakes.succeeded(self, resumed=self._records.was_resumed)
-        self._below.resume_reading()
         self._protocol = self._maker.make_protocol()
         self._protocol.connection_made(self)
         if self._reading_paused:
             self._holding = True
         else:
             self._hand_on()  # the first bytes may have come with the last step
+        self._update_reading()
 
     def _refuse_plain(self) -> None:
         log.debug("%s: speaks no TLS", self.peer)
@@ -311,18 +315,34 @@ class TlsLayer:
     # -- Within --
 
     def _hand_on(self) -> None:
-        """Give the protocol what can be decrypted, then the end where that has come."""
+        """Give the protocol what can be decrypted in a turn, then the end where that has come."""
         records = self._records
         data = records.decrypt()
         if data and self._protocol is not None:
             self.last_received = self._below.last_received
             self._protocol.data_received(data)
+        if records.has_news or self._fin_came:
+            self._take_news()
+
+    def _take_news(self) -> None:
         if self.state is _CLOSED:
             return  # the protocol has heard enough
+        records = self._records
         if records.error is not None:
             self._fail(records.error)
+            return
+        self._send_records()  # answers to KeyUpdates: they would pile up until the protocol has something to say
+        if records.has_more:
+            self._hold()
         elif records.ended or self._fin_came:
             self._tell_end()
+
+    def _hold(self) -> None:
+        """The rest of what has come is for later turns: not even a peer whose records are tiny keeps others waiting."""
+        self._holding = True
+        self._update_reading()
+        if not self._reading_paused:
+            self._go_on_later()
 
     def _tell_end(self) -> None:
         if self._reading_paused or self._holding:
@@ -331,13 +351,27 @@ class TlsLayer:
             self.state = _HALF_CLOSED
             self._protocol.eof_received()
 
+    def _go_on_later(self) -> None:
+        """Not now: the protocol may be in the middle of a call to us, or have had its share of this turn."""
+        if not self._go_on_due:
+            self._go_on_due = True
+            later = self._reactor.call_next_turn if self._records.has_more else self._reactor.call_soon
+            later(self._go_on)
+
     def _go_on(self) -> None:
-        """The protocol has resumed reading: tell it what was held back, and only then have more read."""
+        """Tell the protocol what was held back, unless it has paused reading; and only then have more read."""
+        self._go_on_due = False
         if self._reading_paused or self.state is _CLOSED:
             return
         self._holding = False
         self._guarded(self._hand_on)
-        if not self._reading_paused:
+        self._update_reading()
+
+    def _update_reading(self) -> None:
+        """The one place, once the handshake is over, that says whether the connection below reads."""
+        if self._reading_paused or self._holding:
+            self._below.pause_reading()
+        else:
             self._below.resume_reading()
 
     def _send_records(self) -> None:

@@ -85,12 +85,19 @@ class _Peer:
 def flood(target: Target, count: int, script: Callable[[], Iterator[bytes]], *, reads: bool = True) -> None:
     """`count` connections that send what their `script()` gives as fast as it is taken, and read the replies, or do
     not. One that the server closes is counted as cut and replaced."""
+    flood_of(target, count, lambda _: script(), reads=reads)
+
+
+def flood_of(
+    target: Target, count: int, script: Callable[[socket.socket], Iterator[bytes]], *, reads: bool = True
+) -> None:
+    """The same, where `script` has something to settle with the server first. It leaves the socket non-blocking."""
     with selectors.DefaultSelector() as selector:
 
         def join() -> None:
             sock = target.connect(is_narrow=not reads)
             interest = selectors.EVENT_WRITE | (selectors.EVENT_READ if reads else 0)
-            selector.register(sock, interest, _Peer(sock, script()))
+            selector.register(sock, interest, _Peer(sock, script(sock)))
 
         for _ in range(count):
             join()
