@@ -26,12 +26,13 @@ LAYERS = {
     "limits": "",
     "printable": "",
     "text": "limits",
-    # Does I/O, so it is no ground; knows nothing of ours.
+    # These do I/O, so they are no ground; they know nothing of ours.
     "log_lines": "",
+    "regular_files": "",
     # Neighbours: none of these imports another.
-    "net": "__init__ errors limits printable",
+    "net": "__init__ errors limits printable regular_files",
     "wire": GROUND,
-    "config": GROUND,
+    "config": f"{GROUND} regular_files",
     "store": GROUND,
     "command": GROUND,
     # Upwards from here each may use what is below it.

@@ -81,7 +81,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             if not arguments["-q"]:
                 _say(f"the configuration ({loaded.source}) is valid")
             return 0
-        return _serve(loaded, lambda: config.load(path, overrides), arguments["--pid-file"])
+        return _serve(loaded, lambda: config.load(path, overrides, again=True), arguments["--pid-file"])
     except config.ConfigError as error:
         return _report(error, path)
     except StartError as error:
@@ -126,6 +126,8 @@ def _serve(loaded: config.Loaded, read_again: Callable[[], config.Loaded], pid_n
     from sttp_reactor.daemon.run import run
 
     logs.set_up(loaded.settings.log.level, loaded.settings.log.format)
+    if not loaded.is_reloadable:
+        log.warning("%s is not a regular file, so it cannot be reloaded: SIGHUP will change nothing", loaded.source)
     try:
         # Whoever has read our pid from the file may send a signal at once; it waits until there is somebody to hear it.
         with signals_blocked(), pid_file(Path(pid_name)) if pid_name is not None else contextlib.nullcontext():

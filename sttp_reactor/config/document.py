@@ -8,6 +8,7 @@ level can keep it busy.
 from __future__ import annotations
 
 import difflib
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import yaml
 
 from sttp_reactor.config.keys import KEYS, SECTIONS
 from sttp_reactor.config.values import Place, Shape, Value
+from sttp_reactor.regular_files import is_regular, open_regular
 
 # A configuration has some kilobytes; a larger file is another file, or a device without an end.
 LARGEST_FILE_BYTES = 1_048_576
@@ -22,21 +24,27 @@ LARGEST_FILE_BYTES = 1_048_576
 
 @dataclass(slots=True)
 class Document:
-    """`values` by dotted name; `mistakes` as (place, line of text), in no order."""
+    """`values` by dotted name; `mistakes` as (place, line of text), in no order. `is_regular` is False where the text
+    came from a pipe or a device, from which it cannot be read again."""
 
     values: dict[str, Value] = field(default_factory=dict)
     mistakes: list[tuple[Place, str]] = field(default_factory=list)
+    is_regular: bool = True
 
     def blame(self, place: Place, key: str, what: str) -> None:
         self.mistakes.append((place, place.mistake(key, what)))
 
 
-def read_document(path: Path) -> Document:
-    """Read the file; never raises for what is in it, nor where it cannot be read: that is a mistake as well."""
+def read_document(path: Path, *, again: bool = False) -> Document:
+    """Read the file; never raises for what is in it, nor where it cannot be read: that is a mistake as well.
+
+    When it is read `again`, while the program runs, only a regular file will do. One that sets nothing is a mistake
+    then: it has been truncated, perhaps to be written anew, and whoever wants all the defaults can restart the program.
+    """
     document = Document()
     source = str(path)
     try:
-        text = _read_text(path)
+        text = _read_text(path, document, again)
     except OSError as error:
         document.blame(Place(source), "", f"cannot be read: {error.strerror or error}")
     except UnicodeDecodeError as error:
@@ -47,15 +55,21 @@ def read_document(path: Path) -> Document:
     else:
         root = _compose(text, source, document)
         if root is not None:
-            _walk(document, Value.from_node(root, source, path.parent), "")
+            # No file lies beside a pipe: names in what came from one count from the working directory.
+            _walk(document, Value.from_node(root, source, path.parent if document.is_regular else Path()), "")
+        if again and not document.values and not document.mistakes:
+            document.blame(Place(source), "", "sets nothing" if text.strip() else "is empty")
     return document
 
 
-def _read_text(path: Path) -> str:
-    with path.open("rb") as file:
+def _read_text(path: Path, document: Document, again: bool) -> str:
+    with open_regular(path) if again else path.open("rb") as file:
+        document.is_regular = is_regular(file.fileno())
         data = file.read(LARGEST_FILE_BYTES + 1)
     if len(data) > LARGEST_FILE_BYTES:
         raise ValueError("it is larger than 1 MiB, which no configuration is")
+    if not data and not document.is_regular and path != Path(os.devnull):
+        raise ValueError("nothing came from it")  # as from a pipe whose other end has failed
     return data.decode()
 
 

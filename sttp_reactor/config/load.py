@@ -36,23 +36,26 @@ class Override(NamedTuple):
 class Loaded:
     """`origins` says for each key where its value comes from: "default", "sttpd.yaml:3" or "--port".
 
-    `source` names the file that was read, "defaults" where there was none.
+    `source` names the file that was read, "defaults" where there was none. `is_reloadable` is False where the file was
+    a pipe or a device, which cannot be read again.
     """
 
     settings: Settings
     origins: Mapping[str, str]
     source: str
+    is_reloadable: bool = True
 
 
-def load(path: Path | None, overrides: Sequence[tuple[str, str, str]] = ()) -> Loaded:
-    """Read the file, if there is one, and the overrides (flag, dotted key, text).
+def load(path: Path | None, overrides: Sequence[tuple[str, str, str]] = (), *, again: bool = False) -> Loaded:
+    """Read the file, if there is one, and the overrides (flag, dotted key, text). `again` says that the program runs
+    already, with settings that it had better keep than lose: see `read_document`.
 
     Raises `ConfigError` with every mistake in both, the file's in its order and then the flags'; the subclass
     `FlagError` where the file has none. Mistakes name the file as `path` spells it.
     """
     attempt = _Attempt()
     if path is not None:
-        attempt.take_file(path)
+        attempt.take_file(path, again)
     attempt.take_flags(Override(*override) for override in overrides)
     attempt.take_defaults()
     attempt.raise_mistakes()
@@ -60,7 +63,8 @@ def load(path: Path | None, overrides: Sequence[tuple[str, str, str]] = ()) -> L
     attempt.check(settings)
     attempt.raise_mistakes()
     origins = {name: place.origin for name, place in attempt.places.items()}
-    return Loaded(settings, origins, printable(str(path)) if path is not None else "defaults")
+    source = printable(str(path)) if path is not None else "defaults"
+    return Loaded(settings, origins, source, attempt.is_reloadable)
 
 
 def contradictions(settings: Settings) -> list[str]:
@@ -76,9 +80,11 @@ class _Attempt:
         self.places: dict[str, Place] = {}
         self._in_file: list[tuple[Place, str]] = []
         self._in_flags: list[str] = []
+        self.is_reloadable = True
 
-    def take_file(self, path: Path) -> None:
-        document = read_document(path)
+    def take_file(self, path: Path, again: bool) -> None:
+        document = read_document(path, again=again)
+        self.is_reloadable = document.is_regular
         self._in_file += document.mistakes
         for name, value in document.values.items():
             self._read(KEYS[name], value)

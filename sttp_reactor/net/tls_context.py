@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from sttp_reactor.errors import StartError
+from sttp_reactor.regular_files import open_regular
 
 VERSIONS: Final = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 
@@ -54,7 +55,7 @@ class TlsContext:
 def _load(files: TlsFiles) -> ssl.SSLContext:
     for name, path in _named(files):
         try:
-            path.open("rb").close()
+            open_regular(path).close()  # OpenSSL would wait for whoever may one day write to a pipe
         except OSError as error:
             raise StartError(f"cannot read {name} {path}: {error.strerror or error}") from error
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

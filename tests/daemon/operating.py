@@ -45,14 +45,16 @@ class Operated(Sttpd):
         environ: Mapping[str, str] | None = None,
         sockets: Sequence[socket.socket] = (),
         names: str = "",
+        start: Sequence[str] = (*STTPD, "-c", "sttpd.yaml"),
     ) -> None:
-        """`sockets` are handed over as systemd does it, with their `names`, separated by colons."""
+        """`sockets` are handed over as systemd does it, with their `names`, separated by colons. `start` is the command
+        line before the `arguments`."""
         self.folder = folder
         self.configure(settings)
         self.log = ""
         self._read = 0  # how much of the log `wait_for` has got past
         self._ended = False
-        command = [*STTPD, "-c", "sttpd.yaml", *arguments]
+        command = [*start, *arguments]
         descriptors = [sock.fileno() for sock in sockets]
         if sockets:
             command = [sys.executable, "-c", _HAND_OVER, names, str(len(sockets)), *map(str, descriptors), *command]
