@@ -49,6 +49,21 @@ LOG_AGAIN_CAUSES: Final = 16
 LOG_WAITING_BYTES: Final = 1 << 20
 LOG_CLOSE_SECONDS: Final = 1.0
 
+# -- Metrics --
+
+# What one process can publish for the others: some 200 samples of 100 bytes, and ten times as much to grow.
+METRICS_BYTES: Final = 1 << 18
+# How old what others have published may be. It is also how often the reactor's lag is looked at.
+METRICS_SECONDS: Final = 1.0
+# Seconds from asking the store to its answer: by factors of 2 to 2.5, from what a busy loop takes to what a sick disk
+# does.
+DURATION_BOUNDS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+# A request that has waited this long for the disk is worth a line at the level debug; and this long, a warning.
+SLOW_SECONDS: Final = 0.1
+VERY_SLOW_SECONDS: Final = 2.0
+# Seconds by which a timer of the reactor comes late: from nothing to worth noticing, to what clients complain about.
+LAG_BOUNDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
+
 # -- The reactor --
 
 # One recv. Large enough for hundreds of pipelined requests, small enough that what one connection can ask for in a

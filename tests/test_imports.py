@@ -26,8 +26,9 @@ LAYERS = {
     "limits": "",
     "printable": "",
     "text": "limits",
-    # These do I/O, so they are no ground; they know nothing of ours.
+    # These do I/O or share memory, so they are no ground; they know nothing of ours but limits.
     "log_lines": "",
+    "metrics": "limits",
     "regular_files": "",
     # Neighbours: none of these imports another.
     "net": "__init__ errors limits printable regular_files",
@@ -39,8 +40,8 @@ LAYERS = {
     "http": "__init__ errors limits printable net",
     "client": f"{GROUND} wire",
     "load": f"{GROUND} wire client",
-    "sttp": f"{GROUND} log_lines net wire config store",
-    "daemon": f"{GROUND} log_lines net config sttp",
+    "sttp": f"{GROUND} log_lines metrics net wire config store",
+    "daemon": f"{GROUND} log_lines metrics net config sttp",
     "cli": f"{GROUND} command net wire config client load daemon",
     "services": f"{GROUND} command net http",
 }

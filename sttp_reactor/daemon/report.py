@@ -38,7 +38,7 @@ def _counters(server: Server) -> Iterator[str]:
             f" {settings.cache.max_size}; {cache.hits} hits, {cache.misses} misses, {cache.evicted} evicted,"
             f" {cache.expired} expired"
         )
-    yield f"requests: {hits} from the cache, {service.reads} reads, {service.writes} writes, {service.under_way} open"
+    yield f"requests: {hits} from the cache, {service.counts.reads} reads, {service.counts.writes} writes, {service.under_way} open"
     yield f"workers: {service!r}"
     yield f"reactor: {server.reactor!r}"
     if server.tls is not None:

@@ -152,6 +152,7 @@ class Connection:
             self.last_received = self._reactor.now
             if len(data) == FIRST_READ_BYTES:
                 data = self._read_more(data)
+            self._reactor.bytes_received += len(data)
             try:
                 self._protocol.data_received(data)
             except Exception:
@@ -178,6 +179,7 @@ class Connection:
             self._move(Event.LOST, error)
             return
         self.last_sent = self._reactor.now
+        self._reactor.bytes_sent += sent
         del outgoing[:sent]
         if not outgoing:
             self._outgoing = None
@@ -203,6 +205,7 @@ class Connection:
         except OSError as error:
             self._move(Event.LOST, error)
             return
+        self._reactor.bytes_sent += sent
         if sent == len(outgoing):
             self._outgoing = None
             if self.state is not _OPEN:

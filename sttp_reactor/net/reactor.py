@@ -65,6 +65,7 @@ class Reactor:
         self.now = clock()  # read once a turn, after the wait: cheap, and one turn has one time
         self.turns = 0
         self.busy = 1  # sockets and callbacks that share this turn; never 0
+        self.bytes_received = self.bytes_sent = 0  # by all connections so far
         self.unsent: list[Flushable] = []  # connections with something to send; each puts itself here once a turn
         self.observer: Observer | None = None
         """Called with each of `net.observing.PHASES` and how many seconds it took, at its end, from the turn after the

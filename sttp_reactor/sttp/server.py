@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from sttp_reactor.config import Settings
+from sttp_reactor.metrics import Sample
 from sttp_reactor.net.crowd import Crowd, address_of
 from sttp_reactor.net.endpoints import Endpoint, Sockets, bind_all, bind_here, names_of, remove_files
 from sttp_reactor.net.listener import Listener
@@ -22,6 +23,7 @@ from sttp_reactor.sttp.access import Policy
 from sttp_reactor.sttp.access_log import AccessLog
 from sttp_reactor.sttp.cache import Cache
 from sttp_reactor.sttp.listening import endpoints_of, tls_context_of
+from sttp_reactor.sttp.samples import samples_of
 from sttp_reactor.sttp.service import Service
 from sttp_reactor.sttp.session import Session, SessionLimits
 from sttp_reactor.sttp.team import Member
@@ -73,7 +75,7 @@ class Server:
         self.tls = tls
         self.handshakes = Handshakes(self.reactor, settings.limits.handshake_timeout, self._count_connections)
         self.sessions: set[Session] = set()
-        self._unsent = Unsent(self.reactor)
+        self.unsent = Unsent(self.reactor)
         self._refusals: set[_Refusal] = set()
         self.listeners: dict[Endpoint, Listener] = {}
         self.events = Throttle(self.reactor, log)
@@ -153,6 +155,10 @@ class Server:
             self.access_log.reopen()
         else:
             log.info("there is no access log to open anew (log.access is false)")
+
+    def samples(self) -> Iterable[Sample]:
+        """What it counts and has, by now; for metrics."""
+        return samples_of(self)
 
     # -- For starting and for reloading alike --
 
@@ -242,7 +248,8 @@ class Server:
             self.access_log,
             self._session_timed_out,
             self._policy,
-            self._unsent,
+            self.unsent,
+            self.service.counts.of_sessions,
         )
         self.sessions.add(session)
         self._count_connections()
@@ -269,7 +276,7 @@ class Server:
             self.events.count(name)  # nothing unusual
         elif name == "unsent":
             message = "%s is unsent to peers that read too slowly; closing the connection of %s"
-            self.events.warn(name, message, self._unsent, session.transport.peer)
+            self.events.warn(name, message, self.unsent, session.transport.peer)
         else:
             self.events.warn(name, "limits.%s has passed; closing the connection of %s", name, session.transport.peer)
 

@@ -34,14 +34,18 @@ from sttp_reactor.limits import (
     MAX_PATH_SEGMENTS,
     QUEUED_JOBS,
     QUEUED_LISTS,
+    SLOW_SECONDS,
     SWEEP_SECONDS,
     SWEEP_SLICE,
+    VERY_SLOW_SECONDS,
 )
+from sttp_reactor.metrics import GAUGE, Sample
 from sttp_reactor.net.loop import Loop, Timer
 from sttp_reactor.net.throttle import Throttle, unthrottled
 from sttp_reactor.printable import printable
 from sttp_reactor.store.base import Operation, Reader, Store, Write
 from sttp_reactor.sttp.cache import Cache
+from sttp_reactor.sttp.counts import Counts
 from sttp_reactor.sttp.pool import Pool
 from sttp_reactor.sttp.team import Member
 from sttp_reactor.wire.encoder import encode_response
@@ -110,10 +114,11 @@ class _Read:
 class _Change:
     """A CREATE, UPDATE or DELETE under way; only the one who asked waits for it."""
 
-    __slots__ = ("done", "request", "waiter")
+    __slots__ = ("begun_at", "done", "request", "waiter")
 
-    def __init__(self, request: Request, done: Done, waiter: Waiter) -> None:
+    def __init__(self, request: Request, begun_at: float, done: Done, waiter: Waiter) -> None:
         self.request = request
+        self.begun_at = begun_at
         self.done = done
         self.waiter = waiter
 
@@ -164,7 +169,7 @@ class Service:
         self._sweep_timer: Timer | None = None  # while the cache is being swept, or will be
         self._last_write = -math.inf
         self._checkpoint_due = False
-        self.reads = self.writes = 0  # answered so far; what the cache has answered is in its own statistics
+        self.counts = Counts()
         if team is not None and team.has_inherited:
             self._writer.submit(_Checkpoint())  # its turn recovers what our predecessor has left
 
@@ -232,7 +237,7 @@ class Service:
         return True
 
     def _start_change(self, request: Request, done: Done, waiter: Waiter) -> bool:
-        if not self._writer.submit(_Change(request, done, waiter)):
+        if not self._writer.submit(_Change(request, self._loop.now, done, waiter)):
             return False
         if self._team is None and request.action is not _UPDATE:
             key = _key(request.path)
@@ -254,6 +259,8 @@ class Service:
 
     def use_cache(self, cache: Cache | None) -> None:
         """Go on with another cache, with none, or with the same one after its limits have changed."""
+        if self.cache is not None and self.cache is not cache:
+            self.counts.keep_those_of(self.cache)
         self.cache = cache
         if self._sweep_timer is not None:
             self._sweep_timer.cancel()
@@ -266,13 +273,19 @@ class Service:
         """Requests that wait for the disk."""
         return sum(pool.under_way for pool in self._pools)
 
+    def samples(self) -> Iterator[Sample]:
+        """For metrics."""
+        yield from self.counts.samples(self.cache)
+        for name, pool in (("write", self._writer), ("read", self._readers), ("list", self._listers)):
+            yield Sample("sttp_requests_waiting", GAUGE, (("queue", name),), pool.under_way)
+
     @property
     def _pools(self) -> tuple[Pool[Any, bytes], ...]:
         return self._writer, self._readers, self._listers
 
     def __repr__(self) -> str:
         pools = ", ".join(map(repr, self._pools))
-        return f"<Service {self.reads} reads and {self.writes} writes answered: {pools}>"
+        return f"<Service {self.counts.reads} reads and {self.counts.writes} writes answered: {pools}>"
 
     def close(self, timeout: float) -> bool:
         """End the threads, waiting `timeout` seconds at most. False where one did not end."""
@@ -314,8 +327,10 @@ class Service:
             if self._team is not None and self._team.has_inherited:
                 self._team.settle_inherited()
         except StoreError as error:
+            self.counts.failed_checkpoints += 1
             log.warning("the journal could not be emptied: %s", error)
         except Exception:
+            self.counts.failed_checkpoints += 1
             log.exception("a checkpoint failed")
 
     # -- Back in the loop --
@@ -323,26 +338,49 @@ class Service:
     def _after_reads(self, results: list[tuple[_Read, bytes]]) -> None:
         if self._team is not None and self._team.has_news:
             self._catch_up(self._team)
+        answers = self.counts.of_store
         for read, reply in results:
-            self.reads += len(read.waiting)
+            if reply:  # else it was left undone, because nobody waited any more
+                answers[read.request.action.word, reply[:3]] += len(read.waiting)
             if self._reads.get(read.key) is read:
                 del self._reads[read.key]
                 if read.is_stable and self.cache is not None and reply.startswith(b"200"):
                     self.cache.put(read.key, reply, read.begun_at)
                     self._see_to_sweeping()
             self._answer(read.waiting, reply)
+        self._see_to_time([read for read, _ in results for _ in read.waiting])
 
     def _after_commit(self, results: list[tuple[_Change | _Checkpoint, bytes]]) -> None:
         changes = [(job, reply) for job, reply in results if isinstance(job, _Change)]
         if self._team is None:
             for change, _ in changes:
                 self._changed(change.request)
-        self.writes += len(changes)
+        answers = self.counts.of_store
         for change, reply in changes:
+            answers[change.request.action.word, reply[:3]] += 1
             self._answer((change.done,), reply)
         if changes:
+            self._see_to_time([change for change, _ in changes])
             self._last_write = self._loop.now
             self._see_to_checkpoint()
+
+    def _see_to_time(self, jobs: Sequence[_Read | _Change]) -> None:
+        """Of those that are answered now, one for each who has asked. Who has joined a read that somebody else had
+        begun is taken to have waited for all of it."""
+        now = self._loop.now
+        waited = [now - job.begun_at for job in jobs]
+        self.counts.durations.observe(waited)
+        longest = max(waited, default=0.0)
+        if longest >= SLOW_SECONDS:
+            self._tell_slow(jobs[waited.index(longest)].request, longest)
+
+    def _tell_slow(self, request: Request, seconds: float) -> None:
+        """At the level debug, of each batch; as a warning, where that is far too long."""
+        name = f"{request.action.word.decode()} {printable(request.path.decode())}"
+        log.debug("slow: %s has waited %.3f s for the disk, longest of those answered with it", name, seconds)
+        if seconds >= VERY_SLOW_SECONDS:
+            message = "%s has waited %.1f s for the disk: it is slow, or too much is asked of it"
+            self._warn("slow_disk", message, name, seconds, cause=request.action.is_write)
 
     def _answer(self, waiting: Iterable[Done], reply: bytes) -> None:
         if reply.startswith(b"500"):

@@ -13,6 +13,8 @@ Such a reply is written in pieces, as the connection has room, and what it owes 
 
 from __future__ import annotations
 
+import logging
+from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from typing import Final, NamedTuple
@@ -30,14 +32,18 @@ from sttp_reactor.limits import (
 from sttp_reactor.net.protocol import Transport
 from sttp_reactor.net.reactor import Reactor
 from sttp_reactor.net.timers import Timer
+from sttp_reactor.printable import printable
 from sttp_reactor.sttp.access import Policy, Rights
 from sttp_reactor.sttp.access_log import Access, AccessLog
+from sttp_reactor.sttp.counts import Answers
 from sttp_reactor.sttp.service import Service, no_replies
 from sttp_reactor.sttp.unsent import Unsent
 from sttp_reactor.wire.encoder import encode_response
-from sttp_reactor.wire.messages import NO_PATH, Action, Request, client_error
+from sttp_reactor.wire.messages import NO_PATH, Action, Request, Response, client_error
 from sttp_reactor.wire.parser import NEED_DATA, BadLine, RequestParser
 from sttp_reactor.wire.states import SessionState
+
+log = logging.getLogger(__name__)
 
 # A module's name is quicker than an enum's on CPython 3.11.
 _LIST: Final = Action.LIST
@@ -113,6 +119,7 @@ class Session:
         "_policy",
         "_quiet",
         "_reactor",
+        "_refused",
         "_replies_to",
         "_rights",
         "_service",
@@ -137,12 +144,15 @@ class Session:
         on_timeout: Callable[[Session, str], None] | None = None,
         policy: Policy | None = None,
         unsent: Unsent | None = None,
+        refused: Answers | None = None,
     ) -> None:
         """`on_lost(session)` is called once, when the connection is gone; before that, where a time limit ends it,
         `on_timeout(session, name)` with the limit's name, such as `idle_timeout`. `policy` is None where everybody may
-        do everything. `unsent` is the budget shared with other sessions; without, this one has its own."""
+        do everything. `unsent` is the budget shared with other sessions, and `refused` counts the requests that the
+        service does not get to see; without, this one has its own."""
         self._reactor = reactor
         self._unsent = Unsent(reactor) if unsent is None else unsent
+        self._refused: Answers = Counter() if refused is None else refused
         self._service = service
         self._policy = policy
         self._rights: Rights | None = None  # None: this peer may do everything
@@ -313,7 +323,7 @@ class Session:
                     break
                 self._held = None
             elif isinstance(message, BadLine):
-                self._slots.append(_Slot(None, encode_response(message.response), self._reactor.now))
+                self._refuse(None, message.response)
             elif message is NEED_DATA and (self._ahead is None or self._has_more_ahead(self._ahead)):
                 self._dry = True
                 break
@@ -336,8 +346,7 @@ class Session:
         if self._rights is not None:
             refusal = self._rights.refusal(request.path, is_write)
             if refusal is not None:
-                reply = encode_response(client_error(request.path, refusal))
-                self._slots.append(_Slot(request, reply, self._reactor.now))
+                self._refuse(request, client_error(request.path, refusal))
                 return True
         action, other = request.action, self._open_action
         if self._open and (is_write is not other.is_write or action is _LIST or other is _LIST):
@@ -366,6 +375,14 @@ class Session:
         self._open_action = _LIST
         self._slots.append(slot)
         return True
+
+    def _refuse(self, request: Request | None, response: Response) -> None:
+        """Owe this reply to a request that nobody else gets to see; `request` is None where the line was none."""
+        reply = encode_response(response)
+        self._slots.append(_Slot(request, reply, self._reactor.now))
+        self._refused[b"-" if request is None else request.action.word, reply[:3]] += 1
+        if log.isEnabledFor(logging.DEBUG):
+            log.debug("%s: refused: %s", self.transport.peer, printable(reply.decode().rstrip()))
 
     def _await_room(self, when_room: Callable[[Callable[[], None]], None]) -> None:
         if not self._awaiting_room:
@@ -488,7 +505,7 @@ class Session:
         if self._line_began is not None:
             seconds = f"{self._limits.request_timeout:g}"
             reply = client_error(NO_PATH, f"the request line did not end within {seconds} s")
-            self._slots.append(_Slot(None, encode_response(reply), now))  # behind what is still open
+            self._refuse(None, reply)  # behind what is still open
             self._tell_timeout("request_timeout")
         else:
             self._tell_timeout("idle_timeout")

@@ -41,6 +41,7 @@ from collections.abc import Collection
 from typing import Final
 
 from sttp_reactor.limits import TEAM_RING_ENTRIES
+from sttp_reactor.metrics import Board
 
 _WORD_BYTES: Final = 8
 _ENTRY_WORDS: Final = 2
@@ -55,6 +56,7 @@ class Team:
         words = self.size * (4 + _RING_WORDS)
         self._memory = mmap.mmap(-1, words * _WORD_BYTES)
         self.words = memoryview(self._memory).cast("q")
+        self.board = Board(self.size)
 
     def member(self, index: int) -> Member:
         """The view of process `index`; the parent's is -1."""
@@ -67,12 +69,15 @@ class Team:
     def close(self) -> None:
         self.words.release()
         self._memory.close()
+        self.board.close()
 
 
 class Member:
     """One process's view. It belongs to that process's reactor thread, but for what says that any thread may call."""
 
     def __init__(self, team: Team, index: int) -> None:
+        self.board = team.board
+        self.place = team.board.place(index)
         self._words = team.words
         self._size = team.size
         self._index = index
@@ -95,7 +100,8 @@ class Member:
         self._words[2 * self._size + self._index] = count
 
     def forget_connections_of(self, index: int) -> None:
-        """The parent's: process `index` has died, and its connections with it."""
+        """The parent's: process `index` has died, and its connections with it. What it has counted stays counted."""
+        self.board.place(index).retire()
         self._words[2 * self._size + index] = 0
 
     @property

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import logging
+import re
 import socket
 import threading
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ from scripted import Bench, FakeTransport, HandClock, ScriptedStore, Talk
 from sttp_reactor.config import ConfigError, Settings, load
 from sttp_reactor.daemon import logs
 from sttp_reactor.daemon.reload import FIXED, change_over, differences, keep
-from sttp_reactor.daemon.report import report
+from sttp_reactor.daemon.report import details
 from sttp_reactor.errors import StartError
 from sttp_reactor.net.reactor import Reactor
 from sttp_reactor.sttp.server import Server
@@ -61,7 +62,7 @@ class Running:
 
     def until_read(self) -> None:
         """Turns until the store has been asked, and the answer sent."""
-        while not self.server.service.reads:
+        while not self.server.service.counts.reads:
             self.turns(1)
         self.turns()
 
@@ -323,16 +324,29 @@ def test_a_cache_that_is_off_has_nothing_to_sweep(
     assert "a callback failed" not in caplog.text
 
 
-def test_a_report_shows_a_thousand_connections_at_most(running: Running) -> None:
+def test_a_report_shows_twenty_connections_those_with_the_most_unread(running: Running) -> None:
     class Peer(FakeTransport):
+        unsent = 0
+
+        def bytes_unsent(self) -> int:
+            return self.unsent
+
         def __repr__(self) -> str:
-            return "<Peer>"
+            return f"<Peer {self.unsent}>"
 
     server = running.server
-    for _ in range(1003):
+    for number in range(1003):
         protocol: Any = server._make_protocol()
-        protocol.connection_made(Peer(server.reactor, peer="192.0.2.7:1\n\x1b[31m"))
-    lines = list(report(server))
-    assert len([line for line in lines if line.startswith("connection <")]) == 1000
-    assert "and 3 connections more" in lines
+        peer = Peer(server.reactor, peer="192.0.2.7:1\n\x1b[31m")
+        protocol.connection_made(peer)
+        peer.last_received += number % 7
+        if number == 500:
+            peer.unsent = 1
+    lines = list(details(server))
+    shown = [line for line in lines if line.startswith("connection <")]
+    assert len(shown) == 20
+    assert shown[0].endswith("<Peer 1>")
+    assert len({re.search(r"silent for (.*) s", line)[1] for line in shown[1:]}) == 1  # type: ignore[index]
+    assert len(lines) < 100
+    assert "20 of 1003 connections: those with the most unread, then the longest silent" in lines
     server.sessions.clear()

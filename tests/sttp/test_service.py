@@ -27,6 +27,7 @@ from sttp_reactor.limits import (
 from sttp_reactor.net.throttle import Throttle
 from sttp_reactor.store.base import Operation, Write
 from sttp_reactor.store.memory import MemoryStore
+from sttp_reactor.sttp.cache import Cache
 
 SHOW = b"SHOW /a"
 OLD = b"200 /a OK\nold\n"
@@ -48,6 +49,11 @@ def bench() -> Iterator[Bench]:
 
 def is_cached(bench: Bench, line: bytes = SHOW) -> bool:
     return bench.service.cached(request(line)) is not None
+
+
+def counted(bench: Bench) -> dict[tuple[str, ...], float]:
+    """The samples by their names and the values of their labels."""
+    return {(each.name, *(value for _, value in each.labels)): each.value for each in bench.service.samples()}
 
 
 # -- A read and a write of one file, in every order --
@@ -730,7 +736,75 @@ def test_a_checkpoint_that_fails_costs_the_writes_beside_it_nothing(
     assert bench.store.files[b"/a"] == b"3"
     assert str(error) in caplog.text
     if isinstance(error, StoreFailed):
-        assert [record.levelno for record in caplog.records] == [logging.WARNING], "the disk's fault is no traceback"
+        told = [record for record in caplog.records if "journal" in record.message]
+        assert [record.levelno for record in told] == [logging.WARNING], "the disk's fault is no traceback"
+    assert counted(bench)["sttp_store_errors_total", "checkpoint"] == 1
+
+
+# -- What is counted --
+
+
+def test_answers_are_counted_by_action_and_status_and_the_cache_s_are_among_them(bench: Bench) -> None:
+    for line in (SHOW, SHOW, SHOW, b"SHOW /none", b"UPDATE /a 1", b"CREATE /a 1", b"DELETE /b", b"LIST /"):
+        bench.ask(line)
+    bench.store.show_errors[b"/a"] = StoreFailed("no")
+    bench.ask(SHOW)
+    found = counted(bench)
+    requests = {key[1:]: value for key, value in found.items() if key[0] == "sttp_requests_total"}
+    assert requests == {
+        ("SHOW", "200"): 3,
+        ("SHOW", "400"): 1,
+        ("SHOW", "500"): 1,
+        ("UPDATE", "200"): 1,
+        ("CREATE", "300"): 1,
+        ("DELETE", "600"): 1,
+        ("LIST", "200"): 1,
+    }
+    assert found["sttp_request_duration_seconds_count",] == sum(requests.values())
+    assert (found["sttp_cache_hits_total",], found["sttp_cache_files",]) == (2, 0)
+    assert [found["sttp_store_errors_total", name] for name in ("read", "write", "checkpoint")] == [1, 0, 0]
+
+
+def test_everybody_who_shares_a_read_is_counted_with_the_time_it_took(bench: Bench) -> None:
+    gate = bench.store.gate("before show /a")
+    replies = [bench.start(SHOW) for _ in range(3)]
+    gate.wait_until_reached()
+    assert counted(bench)["sttp_requests_waiting", "read"] == 1
+    bench.advance(0.3)
+    gate.open()
+    bench.until(lambda: all(replies))
+    found = counted(bench)
+    assert found["sttp_requests_total", "SHOW", "200"] == 3
+    assert found["sttp_request_duration_seconds_sum",] == pytest.approx(0.9)
+    buckets = [found["sttp_request_duration_seconds_bucket", bound] for bound in ("0.25", "0.5", "+Inf")]
+    assert buckets == [0, 3, 3]
+    assert found["sttp_requests_waiting", "read"] == 0
+
+
+def test_what_a_cache_has_counted_stays_when_another_takes_its_place(bench: Bench) -> None:
+    for cache in (Cache(clock=bench.clock), None, Cache(clock=bench.clock)):
+        for _ in range(3):
+            bench.ask(SHOW)
+        bench.service.use_cache(cache)
+    found = counted(bench)
+    assert found["sttp_cache_hits_total",] == 4  # two of the first, two of the second
+    assert found["sttp_cache_misses_total",] == 2
+    assert found["sttp_requests_total", "SHOW", "200"] == 9
+
+
+@pytest.mark.parametrize(("seconds", "levels"), [(0.05, []), (0.2, [10]), (3.0, [10, 30])])
+def test_what_waits_for_a_slow_disk_is_told_of(
+    bench: Bench, caplog: pytest.LogCaptureFixture, seconds: float, levels: list[int]
+) -> None:
+    caplog.set_level(logging.DEBUG, logger="sttp_reactor.sttp.service")
+    gate = bench.store.gate("before commit")
+    replies = bench.start(b"UPDATE /a 1")
+    gate.wait_until_reached()
+    bench.advance(seconds)
+    gate.open()
+    bench.until(lambda: bool(replies))
+    slow = [record for record in caplog.records if "UPDATE /a has waited" in record.message]
+    assert [record.levelno for record in slow] == levels
 
 
 # -- Room, and the end --
