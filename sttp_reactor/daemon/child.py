@@ -14,9 +14,11 @@ from sttp_reactor.config import Settings
 from sttp_reactor.daemon import logs
 from sttp_reactor.daemon.control import Control, Message
 from sttp_reactor.daemon.reload import Change
-from sttp_reactor.daemon.report import report
+from sttp_reactor.daemon.report import details, report
+from sttp_reactor.daemon.samples import Pulse, process_samples
 from sttp_reactor.errors import StartError
 from sttp_reactor.limits import BEAT_SECONDS, CONTROL_SECONDS
+from sttp_reactor.metrics import Registry
 from sttp_reactor.net.endpoints import Endpoint, Sockets
 from sttp_reactor.net.reactor import READ
 from sttp_reactor.sttp.docroot import Claim
@@ -32,6 +34,7 @@ log = logging.getLogger(__name__)
 PREPARE: Final = "prepare"
 APPLY: Final = "apply"
 CANCEL: Final = "cancel"
+PUBLISH: Final = "publish"
 REPORT: Final = "report"
 STOP: Final = "stop"  # the second time at once
 
@@ -72,15 +75,17 @@ def _serve(
         control.send(0, FAILED, str(error), patience=CONTROL_SECONDS)
         return 1
     try:
-        orders = Orders(server, control)
+        registry = registry_of(server, member)
+        orders = Orders(server, control, registry)
         # Ctrl-C at a terminal, `pkill sttpd`, or a service manager that means all of a group reaches everybody; the
         # parent passes it on by the control socket, and once is enough: a second one would mean "at once", and what
         # has been received would be dropped.
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
         server.reactor.on_signal(signal.SIGUSR1, server.reopen_logs)
-        server.reactor.on_signal(signal.SIGUSR2, lambda: log_report(server))
+        server.reactor.on_signal(signal.SIGUSR2, lambda: log_report(server, registry))
         beat(server, member, BEAT_SECONDS if sign_seconds is None else min(BEAT_SECONDS, sign_seconds / 2))
+        Pulse(server.reactor, registry)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, blocked)
         control.send(0, STARTED, patience=CONTROL_SECONDS)
         server.reactor.run()
@@ -90,8 +95,16 @@ def _serve(
     return 0
 
 
-def log_report(server: Server) -> None:
-    logs.block(log, "the state of the server:", report(server))
+def registry_of(server: Server, member: Member | None) -> Registry:
+    """What this process counts; `member` is None where it is the only one."""
+    registry = Registry() if member is None else Registry(member.board, member.place)
+    registry.add(server.samples)
+    registry.add(process_samples)
+    return registry
+
+
+def log_report(server: Server, registry: Registry) -> None:
+    logs.block(log, "the state of the server:", report(server, registry))
 
 
 def beat(server: Server, member: Member, seconds: float) -> None:
@@ -103,8 +116,9 @@ def beat(server: Server, member: Member, seconds: float) -> None:
 class Orders:
     """Carries out what the parent says: the handler of the control socket."""
 
-    def __init__(self, server: Server, control: Control) -> None:
+    def __init__(self, server: Server, control: Control, registry: Registry) -> None:
         self._server = server
+        self._registry = registry
         self._control = control
         self._change: Change | None = None
         self._sockets: Sockets = {}
@@ -136,8 +150,10 @@ class Orders:
             return self._apply()
         if message.kind == CANCEL:
             self._cancel()
+        elif message.kind == PUBLISH:
+            self._registry.publish()
         elif message.kind == REPORT:
-            log_report(self._server)
+            logs.block(log, "the state of this process:", details(self._server))
         elif message.kind == STOP:
             self._server.stop()
         return ""

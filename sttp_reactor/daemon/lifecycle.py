@@ -6,6 +6,7 @@ import contextlib
 import logging
 import resource
 import signal
+import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
@@ -13,6 +14,7 @@ from sttp_reactor.config import ConfigError, Loaded, Settings, as_yaml
 from sttp_reactor.daemon.reload import FIXED, LISTENING, differences, keep
 from sttp_reactor.daemon.systemd import Notifier
 from sttp_reactor.errors import StartError
+from sttp_reactor.metrics import COUNTER, GAUGE, Sample
 
 log = logging.getLogger(__name__)
 
@@ -58,6 +60,9 @@ class Lifecycle:
         self._notifier = notifier
         self._fixed = FIXED + (LISTENING if activated else ())
         self._addresses = ""
+        self._reloads = {"success": 0, "failure": 0}
+        self._is_reloaded = True  # as the configuration is, or was when it was last read
+        self._loaded_at = time.time()
         raise_open_file_limit(self.settings)
 
     @property
@@ -95,7 +100,21 @@ class Lifecycle:
             log.exception("the reload failed")
         if outcome:
             log.error("the configuration was not reloaded; everything is as it was")
+        self._count_reload(succeeded=not outcome)
         self._notifier.ready(f"{outcome}listening on {self._addresses}")
+
+    def _count_reload(self, *, succeeded: bool) -> None:
+        self._reloads["success" if succeeded else "failure"] += 1
+        self._is_reloaded = succeeded
+        if succeeded:
+            self._loaded_at = time.time()
+
+    def samples(self) -> Iterator[Sample]:
+        """For metrics."""
+        for result, count in self._reloads.items():
+            yield Sample("sttp_reloads_total", COUNTER, (("result", result),), count)
+        yield Sample("sttp_reload_success", GAUGE, (), int(self._is_reloaded))
+        yield Sample("sttp_reload_success_timestamp_seconds", GAUGE, (), self._loaded_at)
 
     def _reload(self, change_over: Callable[[Settings], Iterable[str]]) -> None:
         loaded = self._read_again()

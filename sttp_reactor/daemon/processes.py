@@ -20,7 +20,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Final
 
 from sttp_reactor.config import Settings
@@ -29,10 +29,12 @@ from sttp_reactor.daemon.children import Child, Children
 from sttp_reactor.daemon.control import Control
 from sttp_reactor.daemon.lifecycle import SIGNALS, Lifecycle
 from sttp_reactor.daemon.reload import ENDPOINTS, differences
-from sttp_reactor.daemon.report import stacks
+from sttp_reactor.daemon.report import stacks, summary
+from sttp_reactor.daemon.samples import process_samples
 from sttp_reactor.daemon.watch import Watch
 from sttp_reactor.errors import StartError
 from sttp_reactor.limits import HANG_SECONDS, RELOAD_PAUSE_SECONDS, RESTART_PAUSE_SECONDS, START_LOOK_SECONDS
+from sttp_reactor.metrics import COUNTER, GAUGE, Registry, Sample
 from sttp_reactor.net.address import Address
 from sttp_reactor.net.endpoints import Endpoint, Sockets, bind_all, hold_port, names_of, release, remove_files
 from sttp_reactor.net.listener import bind
@@ -60,6 +62,10 @@ class Parent:
         self._settings = lifecycle.settings
         self._team = Team(self._settings.processes)
         self._member = self._team.member(-1)
+        self._registry = Registry(self._team.board, self._member.place)
+        for source in (self._samples, lifecycle.samples, process_samples):
+            self._registry.add(source)
+        self._deaths = 0  # of processes that had served
         self._claim = Claim()  # on the docroot, for all children, and until the last of them has ended
         self._children = Children(lambda: bool(signal.sigpending() & _STOPPING))
         self._watch = Watch(self._team, time.monotonic())
@@ -217,6 +223,7 @@ class Parent:
             self._kill_at = now + RESTART_PAUSE_SECONDS
         if now >= self._watch.due:
             self._end_hung(now)
+            self._registry.publish()
         if self._reload_at is not None and now >= self._reload_at and self._is_ready:
             self._reload()
         if self._next_sign is not None and now >= self._next_sign:
@@ -260,6 +267,7 @@ class Parent:
         if not ended.is_serving:
             self._not_started(ended)
             return
+        self._deaths += 1
         log.error("process %d ended with %s; starting it again", ended.index, code)
         lived = time.monotonic() - ended.started_at
         pause = 0.0 if lived > RESTART_PAUSE_SECONDS else RESTART_PAUSE_SECONDS
@@ -281,10 +289,16 @@ class Parent:
             self._lifecycle.alive()
 
     def _report(self) -> None:
-        lines = [repr(each) for each in (*self._children, *self._children.starting)]
+        faults = self._children.order(child.PUBLISH)
+        lines = list(summary(self._registry.samples(), self._settings))
+        lines += [repr(each) for each in (*self._children, *self._children.starting)]
         lines += [f"process {index} will be started again" for _, index in self._restarts]
-        logs.block(log, "the state of the parent process:", [*lines, *stacks()])
+        logs.block(log, "the state of the server:", [*lines, *faults, *stacks()])
         self._children.order_in_turn(child.REPORT)
+
+    def _samples(self) -> Iterator[Sample]:
+        yield Sample("sttp_processes", GAUGE, (), len(list(self._children)))
+        yield Sample("sttp_process_restarts_total", COUNTER, (), self._deaths)
 
     # -- Reloading --
 

@@ -20,6 +20,7 @@ from sttp_reactor.daemon import logs
 from sttp_reactor.net.endpoints import Endpoint, Sockets, bind_all, bind_beside
 from sttp_reactor.sttp.access_log import AccessLog
 from sttp_reactor.sttp.listening import endpoints_of, tls_context_of
+from sttp_reactor.sttp.samples import ACCESS_DROPPED
 from sttp_reactor.sttp.server import Server, session_limits
 
 FIXED: Final = ("docroot", "sync", "disk_threads", "processes")
@@ -122,6 +123,7 @@ class Change:
             for session in list(server.sessions):
                 session.reconfigure(limits, server.access_log)
         if former is not None and former is not server.access_log:
+            server.events.totals[ACCESS_DROPPED] += former.dropped
             former.close(0)  # it writes what it has and ends; the requests do not wait for that
 
 

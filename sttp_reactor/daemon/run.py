@@ -13,13 +13,15 @@ from collections.abc import Callable, Iterable, Iterator
 
 from sttp_reactor.config import Loaded, Settings
 from sttp_reactor.daemon import logs
-from sttp_reactor.daemon.child import log_report
+from sttp_reactor.daemon.child import log_report, registry_of
 from sttp_reactor.daemon.lifecycle import SIGNALS, Lifecycle, signals_blocked
 from sttp_reactor.daemon.processes import Parent
 from sttp_reactor.daemon.ration import Ration
 from sttp_reactor.daemon.reload import change_over
+from sttp_reactor.daemon.samples import Pulse
 from sttp_reactor.daemon.systemd import Notifier, activated_endpoints, activated_sockets
 from sttp_reactor.limits import RELOAD_PAUSE_SECONDS, SWITCH_SECONDS
+from sttp_reactor.metrics import Registry
 from sttp_reactor.net.endpoints import Sockets
 from sttp_reactor.sttp.server import Server
 
@@ -65,10 +67,13 @@ def _run_alone(lifecycle: Lifecycle, activated: Sockets | None) -> int:
         server = Server(lifecycle.settings, sockets=activated)
         server.start()
         try:
-            _listen_to_signals(server, lifecycle, binds=activated is None)
+            registry = registry_of(server, None)
+            registry.add(lifecycle.samples)
+            _listen_to_signals(server, lifecycle, registry, binds=activated is None)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)  # whoever called us may have blocked them already
             lifecycle.ready(server.addresses)
             _give_signs(server, lifecycle)
+            Pulse(server.reactor, registry)
             server.reactor.run()
         finally:
             signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # closing, the reactor no longer listens to them
@@ -77,7 +82,7 @@ def _run_alone(lifecycle: Lifecycle, activated: Sockets | None) -> int:
     return 0
 
 
-def _listen_to_signals(server: Server, lifecycle: Lifecycle, *, binds: bool) -> None:
+def _listen_to_signals(server: Server, lifecycle: Lifecycle, registry: Registry, *, binds: bool) -> None:
     def stop() -> None:
         lifecycle.stopping()
         server.stop()
@@ -95,7 +100,7 @@ def _listen_to_signals(server: Server, lifecycle: Lifecycle, *, binds: bool) -> 
         signal.SIGINT: stop,
         signal.SIGHUP: Ration(server.reactor, reload, RELOAD_PAUSE_SECONDS).ask,
         signal.SIGUSR1: server.reopen_logs,
-        signal.SIGUSR2: lambda: log_report(server),
+        signal.SIGUSR2: lambda: log_report(server, registry),
     }
     for number, handler in handlers.items():
         server.reactor.on_signal(number, handler)

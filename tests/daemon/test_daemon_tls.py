@@ -435,9 +435,7 @@ def test_usr2_tells_of_handshakes(tmp_path: Path) -> None:
         with TlsWire(server) as wire:
             wire.ask(b"SHOW /a")
         server.send_signal(signal.SIGUSR2)
-        server.wait_for("    TLS: <Handshakes: 0 under way, 1 completed, 0 failed>")
-        server.wait_for(r"thread MainThread")
-        assert server.log.lower().count("    tls: ") == 1
+        server.wait_for(r"    TLS handshakes: 0 under way, 1 completed \(0 resumed\), 0 failed\n")
 
 
 def test_tls_is_switched_on_and_off(tmp_path: Path, processes: str) -> None:
