@@ -12,7 +12,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import pytest
 from hypothesis import settings
@@ -21,6 +21,12 @@ from hypothesis import settings
 # The blob printed with a failure repeats it exactly (@reproduce_failure), seed and all.
 settings.register_profile("sttp", deadline=None, print_blob=True)
 settings.load_profile("sttp")
+
+# Who runs us in the background may have had Ctrl-C ignored (a shell does so to what is started with `&`), and every
+# process that a test starts would inherit that.
+for _number in (signal.SIGINT, signal.SIGQUIT):
+    if signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, signal.default_int_handler if _number == signal.SIGINT else signal.SIG_DFL)
 
 # How long a thread or a descriptor that is just going away may take; a good test waits for none of it.
 _GRACE_SECONDS = 2.0
@@ -33,6 +39,14 @@ _SIGNALS = [
     for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGCHLD", "SIGPIPE")
     if hasattr(signal, name)
 ]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    # What a test logs of bytes that are no text holds lone surrogates, and pytest-xdist cannot send those.
+    report = yield
+    report.sections = [(name, text.encode("utf-8", "backslashreplace").decode()) for name, text in report.sections]
+    return report
 
 
 @pytest.fixture(autouse=True)

@@ -33,7 +33,11 @@ def test_it_goes_after_an_error_too(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == []
 
 
-@pytest.mark.parametrize("left", [b"1\n", b"%d\n" % os.getpid(), b"99999999\n", b"", b" 12 "])
+@pytest.mark.parametrize(
+    "left",
+    [b"1\n", b"%d\n" % os.getpid(), b"99999999\n", b"", b" 12 "],
+    ids=["init", "ours", "nobody", "empty", "spaces"],
+)
 def test_a_file_that_a_dead_server_left_is_replaced(tmp_path: Path, left: bytes) -> None:
     """Even where its number is a living process by now: nobody holds the lock."""
     path = tmp_path / "pid"

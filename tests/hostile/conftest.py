@@ -15,6 +15,13 @@ from honest import Ordeal
 from running import Sttpd
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """How long honest clients wait is what these tests are about: nothing else may run beside them."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.alone)
+
+
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Callable[..., Sttpd]]:
     """`start("limits.request_timeout=0.5")` gives a running server with the docroot `tmp_path/files`; at the end of the
