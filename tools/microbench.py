@@ -50,8 +50,7 @@ class Rig:
             ours, theirs = socket.socketpair()
             ours.setblocking(False)
             theirs.settimeout(10.0)
-            session = Session(self._reactor, self._service, SessionLimits(), lambda session: None)
-            self._connections.append(Connection(self._reactor, ours, session, f"client {number}"))
+            self._connections.append(Connection(self._reactor, ours, self._session, f"client {number}"))
             self._clients.append(theirs)
 
     def time_round(self, pipeline: int, clock: Callable[[], float]) -> float:
@@ -67,6 +66,9 @@ class Rig:
         for client, exchanges in zip(self._clients, asked, strict=True):
             _expect(client, b"".join([reply for _, reply in exchanges]))
         return seconds / (pipeline * len(self._clients))
+
+    def _session(self) -> Session:
+        return Session(self._reactor, self._service, SessionLimits(), lambda session: None)
 
     def close(self) -> None:
         for connection in self._connections:
