@@ -188,7 +188,8 @@ TABLE: tuple[Key, ...] = (
         "log.level",
         "info",
         readers.choice("debug", "info", "warning", "error", "critical"),
-        "The least important messages that are logged, on standard error.",
+        "The least important messages that are logged, on standard error. debug tells of every connection, every"
+        " refused line and whatever waits long for the disk.",
     ),
     Key("log.format", "text", readers.choice("text", "json"), "Lines to read, or one JSON object per line."),
     Key(

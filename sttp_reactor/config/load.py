@@ -96,7 +96,7 @@ class _Attempt:
             if name in seen:
                 # The last one could win, as it does elsewhere; but docopt, which sees --port twice, cannot tell us
                 # the order of --port and --set, so the rule would hold for some pairs only.
-                self._blame(value.place, name, f"sets the same key as {seen[name]}")
+                self._blame(value.place, name, f"contradicts {seen[name]}: both set {name}; give only one of them")
             elif name in SECTIONS:
                 inside = ", ".join(key.name for key in TABLE if key.section == name)
                 self._blame(value.place, name, f"this is a section; set one of {inside}")

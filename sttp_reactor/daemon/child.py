@@ -36,7 +36,7 @@ APPLY: Final = "apply"
 CANCEL: Final = "cancel"
 PUBLISH: Final = "publish"
 REPORT: Final = "report"
-STOP: Final = "stop"  # the second time at once
+STOP: Final = "stop"  # on the signal that it brings the name of; the second time at once
 
 # Sent without being asked, when a child serves; or instead of it why it cannot.
 STARTED: Final = "started"
@@ -155,7 +155,7 @@ class Orders:
         elif message.kind == REPORT:
             logs.block(log, "the state of this process:", details(self._server))
         elif message.kind == STOP:
-            self._server.stop()
+            self._server.stop(message.content)
         return ""
 
     def _prepare(self, message: Message) -> str:

@@ -108,12 +108,12 @@ class Children:
         answers = [fault or self._answer_of(child, deadline) for child, fault in zip(children, sent, strict=True)]
         return [f"process {child.index}: {answer}" for child, answer in zip(children, answers, strict=True) if answer]
 
-    def tell(self, kind: str) -> None:
+    def tell(self, kind: str, content: Any = None) -> None:
         """The same, without waiting for anybody: whoever cannot be told is stuck, or ends anyway."""
         self._serial += 1
         for child in self:
             with contextlib.suppress(OSError):
-                child.control.send(self._serial, kind, patience=0.0)
+                child.control.send(self._serial, kind, content, patience=0.0)
 
     def order_in_turn(self, kind: str) -> None:
         """The same, one after the other, and whatever they answer."""

@@ -205,7 +205,7 @@ class Parent:
 
     def _handle(self, number: int | None) -> None:
         if number in _STOPPING:
-            self._stop()
+            self._stop(signal.Signals(number).name)
         self._look()
         self._reap()
         now = time.monotonic()
@@ -239,9 +239,10 @@ class Parent:
             log.error("process %d (%d) has not turned for %g s; ending it", each.index, each.pid, HANG_SECONDS)
             each.kill(signal.SIGKILL)
 
-    def _stop(self) -> None:
-        """Have the children drain; told a second time they close at once."""
+    def _stop(self, name: str) -> None:
+        """Have the children drain; told a second time they close at once. `name` is the signal's."""
         if self._kill_at is None:
+            log.info("stopping on %s: %d processes", name, len(self._children))
             self._kill_at = time.monotonic() + self._settings.shutdown_timeout + _KILL_AFTER_SECONDS
             self._lifecycle.stopping()
             # A Unix socket accepts for as long as anybody has it open, and so for all of a drain. Nobody is to be kept
@@ -250,7 +251,7 @@ class Parent:
             self._release(held)
         self._restarts.clear()
         self._unstarted.clear()
-        self._children.tell(child.STOP)
+        self._children.tell(child.STOP, name)
         for starting in self._children.starting:
             starting.kill(signal.SIGKILL)  # it serves nobody, and what it recovers it will recover the next time
 

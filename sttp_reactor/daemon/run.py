@@ -10,6 +10,7 @@ import logging
 import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 
 from sttp_reactor.config import Loaded, Settings
 from sttp_reactor.daemon import logs
@@ -83,9 +84,9 @@ def _run_alone(lifecycle: Lifecycle, activated: Sockets | None) -> int:
 
 
 def _listen_to_signals(server: Server, lifecycle: Lifecycle, registry: Registry, *, binds: bool) -> None:
-    def stop() -> None:
+    def stop(number: signal.Signals) -> None:
         lifecycle.stopping()
-        server.stop()
+        server.stop(number.name)
 
     def take_over(settings: Settings) -> Iterable[str]:
         change_over(server, settings, binds=binds)
@@ -95,9 +96,9 @@ def _listen_to_signals(server: Server, lifecycle: Lifecycle, registry: Registry,
         if not server.is_stopping:
             lifecycle.reload(take_over)
 
-    handlers = {
-        signal.SIGTERM: stop,
-        signal.SIGINT: stop,
+    handlers: dict[signal.Signals, Callable[[], None]] = {
+        signal.SIGTERM: partial(stop, signal.SIGTERM),
+        signal.SIGINT: partial(stop, signal.SIGINT),
         signal.SIGHUP: Ration(server.reactor, reload, RELOAD_PAUSE_SECONDS).ask,
         signal.SIGUSR1: server.reopen_logs,
         signal.SIGUSR2: lambda: log_report(server, registry),

@@ -114,18 +114,20 @@ class Server:
     def is_stopping(self) -> bool:
         return self._stopping
 
-    def stop(self) -> None:
+    def stop(self, signal: str = "") -> None:
         """Stop accepting, answer what has been received, close; the second time, and after `shutdown_timeout`, at once.
-        The reactor's `run` returns when that is done."""
+        The reactor's `run` returns when that is done. `signal` names the one that has asked for it, for the log."""
         if self._stopping:
-            self._stop_now()
+            self._stop_now(f"{signal or 'told again'} while stopping")
             return
         self._stopping = True
         # Who waits to be accepted has connected, and has perhaps asked already, before we were told to stop.
         self.stop_listening(list(self.listeners), accept_waiting=True)
         self.handshakes.abort_all()
-        log.info("stopping: %d connections open", len(self.sessions))
-        self.reactor.call_later(self.settings.shutdown_timeout, self._stop_now)
+        log.info("stopping%s: %d connections open", signal and f" on {signal}", len(self.sessions))
+        seconds = self.settings.shutdown_timeout
+        late = f"shutdown_timeout ({seconds:g} s) has passed"
+        self.reactor.call_later(seconds, lambda: self._stop_now(late))
         for session in list(self.sessions):
             session.drain()
         self._stop_if_empty()
@@ -274,6 +276,7 @@ class Server:
     def _session_timed_out(self, session: Session, name: str) -> None:
         if name == "idle_timeout":
             self.events.count(name)  # nothing unusual
+            log.debug("%s: closing: limits.%s has passed", session.transport.peer, name)
         elif name == "unsent":
             message = "%s is unsent to peers that read too slowly; closing the connection of %s"
             self.events.warn(name, message, self.unsent, session.transport.peer)
@@ -289,9 +292,8 @@ class Server:
         else:
             self.reactor.stop()
 
-    def _stop_now(self) -> None:
-        if self.sessions:
-            log.warning("closing %d connections that were not done", len(self.sessions))
+    def _stop_now(self, why: str) -> None:
+        log.warning("%s: closing %d connections that are not done", why, len(self.sessions))
         self._hurried = True
         for session in list(self.sessions):
             session.transport.abort()
@@ -322,6 +324,7 @@ class _Refusal:
     def connection_made(self, transport: Transport) -> None:
         self.transport = transport
         self._lingering.add(self)
+        log.debug("%s: refused: %s", transport.peer, self._line.decode().rstrip() or "there is no room for a handshake")
         if self._line:
             transport.write(self._line)
         transport.close()

@@ -181,6 +181,7 @@ class Session:
 
     def connection_made(self, transport: Transport) -> None:
         self.transport = transport
+        log.debug("%s: connected", transport.peer)
         if self._policy is not None:
             self.use_policy(self._policy)
         self._timer = self._reactor.call_later(self._limits.idle_timeout, self._check_time)
@@ -212,6 +213,7 @@ class Session:
         # ETIMEDOUT is another matter: the peer's machine is gone. What the connection itself gives up has no number.
         if isinstance(error, TimeoutError) and error.errno is None:
             self._tell_timeout("write_timeout")
+        log.debug("%s: closed%s", self.transport.peer, "" if error is None else f": {error}")
         self._timer.cancel()
         self._long = None
         self._unsent.settle(self)
@@ -382,7 +384,7 @@ class Session:
         self._slots.append(_Slot(request, reply, self._reactor.now))
         self._refused[b"-" if request is None else request.action.word, reply[:3]] += 1
         if log.isEnabledFor(logging.DEBUG):
-            log.debug("%s: refused: %s", self.transport.peer, printable(reply.decode().rstrip()))
+            log.debug("%s: answered %s", self.transport.peer, printable(reply.decode().rstrip()))
 
     def _await_room(self, when_room: Callable[[Callable[[], None]], None]) -> None:
         if not self._awaiting_room:

@@ -114,7 +114,7 @@ def test_every_documented_flag_is_read() -> None:
             "sttpd: --set cache.max_file: unknown key; did you mean cache.max_files?\n"
             "sttpd: --set sync: expected true or false, got '1'\n",
         ),
-        (["-v", "-q"], 2, "sttpd: -q: sets the same key as -v\n"),
+        (["-v", "-q"], 2, "sttpd: -q: contradicts -v: both set log.level; give only one of them\n"),
         (["-c", "bad.yaml"], 78, "bad.yaml:1:7: port: expected a whole number from 0 to 65535, got 'many'\n"),
         (
             ["-c", "bad.yaml", "-p", "x"],

@@ -247,8 +247,14 @@ def test_all_mistakes_at_once_in_the_order_of_the_file_and_then_the_flags(tmp_pa
                 " cache.expiration"
             ],
         ),
-        ([("-v", "log.level", "debug"), ("-q", "log.level", "warning")], ["-q: sets the same key as -v"]),
-        ([("--port", "port", "1"), ("--set", "port", "1")], ["--set port: sets the same key as --port"]),
+        (
+            [("-v", "log.level", "debug"), ("-q", "log.level", "warning")],
+            ["-q: contradicts -v: both set log.level; give only one of them"],
+        ),
+        (
+            [("--port", "port", "1"), ("--set", "port", "1")],
+            ["--set port: contradicts --port: both set port; give only one of them"],
+        ),
         ([("--docroot", "docroot", "")], [f"--docroot: {FOLDER} ''"]),
         ([("--listen-address", "listen_address", "::1,")], [f"--listen-address: {ADDRESS} ''"]),
         ([("--set", "x\ny", "a")], ["--set x\\ny: unknown key"]),
