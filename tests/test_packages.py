@@ -1,4 +1,5 @@
-"""What is handed out: the sdist has all that the checkout has, the wheel what a user needs, and an index shows both.
+"""What is handed out: the sdist has all that the checkout has, the wheel what a user needs, an index shows both, and a
+fresh checkout starts with README's first command.
 
 They are built as a user's pip builds them, in an environment of their own, which takes seconds and needs an index.
 """
@@ -93,6 +94,23 @@ def test_the_sdists_own_tests_run(packages: Path, tmp_path: Path) -> None:
     chosen = ["tests/test_imports.py", "tests/test_readme.py", "tests/wire/test_wire_corpus.py", "tests/cli"]
     said = python("-m", "pytest", "-q", "-p", "no:cacheprovider", *chosen, cwd=folder)
     assert "passed" in said
+
+
+def test_a_fresh_checkout_starts_with_one_command(checkout: Path, tmp_path: Path) -> None:
+    command = [str(checkout / "tools" / "run.sh"), "-p", "0", "-d", "files"]
+    environ = os.environ | {"PYTHON": sys.executable}
+    with subprocess.Popen(command, cwd=tmp_path, env=environ, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stderr is not None
+            said = []
+            for line in process.stderr:
+                said.append(line)
+                if "ready: " in line:
+                    break
+            assert f"docroot {tmp_path / 'files'};" in said[-1], said
+        finally:
+            process.terminate()
+        assert process.wait(20) == 0
 
 
 def python(*arguments: str, at: Path | None = None, cwd: Path | None = None) -> str:
