@@ -20,6 +20,7 @@ from sttp_reactor.daemon.lifecycle import Lifecycle
 from sttp_reactor.daemon.processes import Parent
 from sttp_reactor.daemon.systemd import Notifier
 from sttp_reactor.errors import StartError
+from sttp_reactor.metrics import Registry
 from sttp_reactor.net.address import Address
 from sttp_reactor.net.endpoints import Endpoint, Sockets, bind_all, bind_here, names_of
 from sttp_reactor.net.reactor import Reactor
@@ -58,7 +59,7 @@ class Told:
             settings(tmp_path), store=ScriptedStore(), reactor=Reactor(clock=HandClock()), sockets=sockets
         )
         self.server.start()
-        self.orders = Orders(self.server, theirs)
+        self.orders = Orders(self.server, theirs, Registry())
         self.serial = 0
 
     def tell(self, kind: str, content: Any = None, sockets: Sockets | None = None) -> str:
@@ -154,7 +155,7 @@ def test_what_must_not_fail_and_does_ends_the_process_in_good_order(
 
 def test_it_reports(told: Told, caplog: pytest.LogCaptureFixture) -> None:
     assert told.tell(REPORT) == ""
-    assert caplog.messages[-1] == "the state of the server:"
+    assert caplog.messages[-1] == "the state of this process:"
 
 
 def test_without_a_parent_it_stops(told: Told) -> None:
