@@ -42,7 +42,7 @@ LAYERS = {
     "load": f"{GROUND} wire client",
     "sttp": f"{GROUND} log_lines metrics net wire config store",
     "daemon": f"{GROUND} log_lines metrics net config sttp",
-    "cli": f"{GROUND} command net wire config client load daemon",
+    "cli": f"{GROUND} command net wire config client load sttp daemon",
     "services": f"{GROUND} command net http",
 }
 

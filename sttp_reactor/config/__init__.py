@@ -1,29 +1,28 @@
-"""The configuration: YAML text and flags in, a frozen `Settings` out, or every mistake at once.
+"""The configuration: YAML text and flags in, frozen settings out, or every mistake at once.
 
-`keys.py` is the table: one row per key, with its default, what is allowed, and its line of the manual. A new key is
-one row there and one field in `settings.py`. `values.py` holds what was written where, `readers.py` (for
-`access`, `rules.py`) says what is allowed, `document.py` takes the YAML apart, `load.py` puts all together, `show.py`
-prints it back.
+What a program can be told is a `Table`: one row per key, with its default, what is allowed, and its line of the manual.
+Any program brings its own; nothing here knows one. `values.py` holds what was written where, `readers.py` and
+`records.py` say what is allowed, `document.py` takes the YAML apart, `load.py` puts all together, `show.py` prints it
+back, and `changes.py` tells two settings apart.
 """
 
-from sttp_reactor.config.load import FlagError, Loaded, Override, contradictions, load
-from sttp_reactor.config.settings import AccessRule, CacheSettings, LimitSettings, LogSettings, Settings
+from sttp_reactor.config.changes import Difference, differences, keep
+from sttp_reactor.config.load import FlagError, Loaded, Override, load
 from sttp_reactor.config.show import as_yaml, manual, print_config
+from sttp_reactor.config.table import Key, Table
 from sttp_reactor.errors import ConfigError
 
 __all__ = [
-    "AccessRule",
-    "CacheSettings",
     "ConfigError",
+    "Difference",
     "FlagError",
-    "LimitSettings",
+    "Key",
     "Loaded",
-    "LogSettings",
     "Override",
-    "Settings",
-    "TlsSettings",
+    "Table",
     "as_yaml",
-    "contradictions",
+    "differences",
+    "keep",
     "load",
     "manual",
     "print_config",

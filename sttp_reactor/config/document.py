@@ -7,14 +7,14 @@ level can keep it busy.
 
 from __future__ import annotations
 
-import difflib
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import yaml
 
-from sttp_reactor.config.keys import KEYS, SECTIONS
+from sttp_reactor.config.table import Table
 from sttp_reactor.config.values import Place, Shape, Value
 from sttp_reactor.regular_files import is_regular, open_regular
 
@@ -35,8 +35,9 @@ class Document:
         self.mistakes.append((place, place.mistake(key, what)))
 
 
-def read_document(path: Path, *, again: bool = False) -> Document:
-    """Read the file; never raises for what is in it, nor where it cannot be read: that is a mistake as well.
+def read_document(table: Table[Any], path: Path, *, again: bool = False) -> Document:
+    """Read the file for the keys of `table`. Never raises for what is in it, nor where it cannot be read: that is a
+    mistake as well.
 
     When it is read `again`, while the program runs, only a regular file will do. One that sets nothing is a mistake
     then: it has been truncated, perhaps to be written anew, and whoever wants all the defaults can restart the program.
@@ -56,7 +57,8 @@ def read_document(path: Path, *, again: bool = False) -> Document:
         root = _compose(text, source, document)
         if root is not None:
             # No file lies beside a pipe: names in what came from one count from the working directory.
-            _walk(document, Value.from_node(root, source, path.parent if document.is_regular else Path()), "")
+            folder = path.parent if document.is_regular else Path()
+            _walk(table, document, Value.from_node(root, source, folder), "")
         if again and not document.values and not document.mistakes:
             document.blame(Place(source), "", "sets nothing" if text.strip() else "is empty")
     return document
@@ -114,13 +116,14 @@ def _explain(error: yaml.MarkedYAMLError) -> str:
     return f"{error.context}, {problem}" if error.context else problem
 
 
-def _walk(document: Document, mapping: Value, section: str) -> None:
+def _walk(table: Table[Any], document: Document, mapping: Value, section: str) -> None:
     """Note the values and mistakes of one section ("": the whole file)."""
     if mapping.shape is Shape.NOTHING:
         # `cache:` with every key below it commented out, or a file of nothing but comments.
         return
     if mapping.shape is not Shape.MAPPING:
-        inside = "a mapping of keys such as port" if not section else f"a mapping of {_keys_of(section)}"
+        keys = _inside(table, section)
+        inside = f"a mapping of {', '.join(keys)}" if section else f"a mapping of keys such as {keys[0]}"
         document.blame(mapping.place, section, f"expected {inside}, got {mapping.shown}")
         return
     seen: dict[str, int] = {}
@@ -132,36 +135,16 @@ def _walk(document: Document, mapping: Value, section: str) -> None:
             document.blame(key.place, name, "merging is not supported; write the keys out")
         elif key.text in seen:
             document.blame(key.place, name, f"duplicate key, first in line {seen[key.text]}")
-        elif name in SECTIONS and "." not in key.text:
-            _walk(document, value, name)
-        elif name in KEYS and "." not in key.text:
+        elif name in table.sections and "." not in key.text:
+            _walk(table, document, value, name)
+        elif name in table.keys and "." not in key.text:
             document.values[name] = value
         else:
-            document.blame(key.place, name, unknown_key(name))
+            document.blame(key.place, name, table.unknown(name))
         seen.setdefault(key.text, key.place.line)
 
 
-def _keys_of(section: str) -> str:
-    return ", ".join(key.short_name for key in KEYS.values() if key.section == section)
-
-
-def unknown_key(name: str) -> str:
-    """Say that `name` is not in the table, and which one may have been meant."""
-    if name in KEYS:
-        # Right, but written with its dot: that works in --set and not in YAML.
-        section, _, last = name.rpartition(".")
-        return f"unknown key; write {last} indented below {section}:"
-    near = nearest_key(name)
-    return f"unknown key; did you mean {near}?" if near else "unknown key"
-
-
-def nearest_key(name: str) -> str | None:
-    """The key most like `name`, compared in full, then by the last part alone (`max_files` for `cache.max_files`)."""
-    plain = name.lower().replace("-", "_")
-    names = [*KEYS, *SECTIONS]
-    near = difflib.get_close_matches(plain, names, n=1, cutoff=0.7)
-    if near:
-        return near[0]
-    by_last = {key.short_name: key.name for key in KEYS.values()}
-    last = difflib.get_close_matches(plain.rpartition(".")[2], by_last, n=1, cutoff=0.8)
-    return by_last[last[0]] if last else None
+def _inside(table: Table[Any], section: str) -> list[str]:
+    """The names that may be written there."""
+    inner = [each.rpartition(".")[2] for each in table.sections_in(section)]
+    return [*(key.short_name for key in table.keys_in(section)), *inner]

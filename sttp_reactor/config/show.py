@@ -2,47 +2,42 @@
 
 from __future__ import annotations
 
-import operator
+from collections.abc import Iterator
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from sttp_reactor.config.keys import TABLE, Key
 from sttp_reactor.config.load import Loaded
-from sttp_reactor.config.settings import AccessRule
+from sttp_reactor.config.table import Key, Table
 
 # The comments stand in this column where the values leave room for it.
 COMMENT_COLUMN = 36
 
 
-def print_config(loaded: Loaded) -> str:
+def print_config(loaded: Loaded[Any]) -> str:
     """Return YAML that loads again to the same settings; a comment beside each key tells where its value is from.
 
     The text may hold any printable character. Written with `errors="backslashreplace"`, it stays the same YAML in any
     encoding: all that is not ASCII stands in double quotes, where YAML reads `\\xe9` as Python writes it.
     """
-    lines: list[str] = []
-    section = ""
-    # A section's keys need not stand together in the table, but must in YAML.
-    for key in sorted(TABLE, key=_first_of_section):
-        if key.section != section:
-            section = key.section
-            lines.append(f"{section}:")
-        setting = operator.attrgetter(key.name)(loaded.settings)
-        indent = "  " if section else ""
-        # One rule a line, and not all of them on one.
-        rules = setting if setting and key.name == "access" else ()
-        entry = f"{indent}{key.short_name}:" + ("" if rules else f" {as_yaml(setting)}")
-        lines.append(f"{entry.ljust(COMMENT_COLUMN - 1)} # {loaded.origins[key.name]}")
-        lines += [f"  - {as_yaml(rule)}" for rule in rules]
-    return "\n".join(lines) + "\n"
+    return "\n".join(_section(loaded, "", "")) + "\n"
 
 
-def _first_of_section(key: Key) -> int:
-    """Sort key that gathers sections; keys of no section come first, so that none is read as a section's."""
-    names = list(dict.fromkeys(each.section for each in TABLE))
-    return names.index(key.section)
+def _section(loaded: Loaded[Any], section: str, indent: str) -> Iterator[str]:
+    """A section's own keys come first, so that none is read as one of a section within it."""
+    table = loaded.table
+    for key in table.keys_in(section):
+        setting = table.value_of(loaded.settings, key.name)
+        # One record a line, and not all of them on one.
+        records = setting if isinstance(setting, tuple) and setting and is_dataclass(setting[0]) else ()
+        entry = f"{indent}{key.short_name}:" + ("" if records else f" {as_yaml(setting)}")
+        yield f"{entry.ljust(COMMENT_COLUMN - 1)} # {loaded.origins[key.name]}"
+        yield from (f"{indent}  - {as_yaml(record)}" for record in records)
+    for inner in table.sections_in(section):
+        yield f"{indent}{inner.rpartition('.')[2]}:"
+        yield from _section(loaded, inner, indent + "  ")
 
 
 def as_yaml(setting: Any) -> str:
@@ -56,8 +51,9 @@ def as_yaml(setting: Any) -> str:
     if isinstance(setting, float):
         # Positional: YAML 1.1 and our reader know no 1e-05.
         return str(int(setting)) if setting.is_integer() else f"{setting:.6f}".rstrip("0")
-    if isinstance(setting, AccessRule):
-        return f"{{who: {as_yaml(setting.who)}, may: {as_yaml(setting.may)}, below: {as_yaml(setting.below)}}}"
+    if is_dataclass(setting):
+        parts = (f"{part.name}: {as_yaml(getattr(setting, part.name))}" for part in fields(setting))
+        return f"{{{', '.join(parts)}}}"
     if isinstance(setting, tuple):
         items = [as_yaml(item) for item in setting]
         return items[0] if len(items) == 1 else f"[{', '.join(items)}]"
@@ -71,9 +67,9 @@ def _quoted(text: str) -> str:
     return str(dumped).rstrip("\n")
 
 
-def manual() -> str:
+def manual(table: Table[Any]) -> str:
     """Return the manual of all keys, in reStructuredText, for README.rst."""
-    return "\n".join(_entry(key) for key in TABLE)
+    return "\n".join(_entry(key) for key in table.keys.values())
 
 
 def _entry(key: Key) -> str:

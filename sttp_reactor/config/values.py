@@ -74,7 +74,7 @@ class Value:
     """One value as written.
 
     `text` is a scalar's text; `plain` says that it had no quotes. Relative file names in it count from `folder`
-    (an empty path: the working directory). `node` gives a list its items.
+    (an empty path: the working directory). `node` gives a list its items, and a mapping its keys and values.
     """
 
     shape: Shape
@@ -86,7 +86,10 @@ class Value:
 
     @classmethod
     def from_node(cls, node: yaml.Node, source: str, folder: Path) -> Self:
-        place = Place(source, node.start_mark.line + 1, node.start_mark.column + 1)
+        return cls._at(Place(source, node.start_mark.line + 1, node.start_mark.column + 1), node, folder)
+
+    @classmethod
+    def _at(cls, place: Place, node: yaml.Node, folder: Path) -> Self:
         tag = node.tag.removeprefix(_TAG_PREFIX)
         if isinstance(node, yaml.ScalarNode):
             shape = _SCALARS.get(tag, Shape.TAGGED)
@@ -101,13 +104,26 @@ class Value:
         shape = _SCALARS[tag.removeprefix(_TAG_PREFIX)]
         return cls(shape if text else Shape.TEXT, text, True, Place(flag), Path())
 
+    def parsed(self) -> Value:
+        """A flag's text taken for YAML where it is a list or a mapping there, as `[{who: unix, may: read}]` is; any
+        other value as it stands. Raises Unfit."""
+        if not self.place.is_flag or self.node is not None or not self.text.startswith(("[", "{")):
+            return self
+        try:
+            node = yaml.compose(self.text, yaml.SafeLoader)
+        except (yaml.YAMLError, RecursionError, ValueError, OverflowError):
+            if "{" not in self.text:
+                return self  # an address, as in [::1]:8080
+            raise Unfit(self, "it is not YAML") from None
+        return self if node is None else Value._at(self.place, node, self.folder)
+
     def items(self) -> list[Value]:
-        """A list's items, else the value alone; in a flag, commas separate several."""
-        if self.place.is_flag:
+        """A list's items, else the value alone; in a flag that is not `parsed`, commas separate several."""
+        if self.place.is_flag and self.node is None:
             return [Value.from_flag(part.strip(), self.place.source) for part in self.text.split(",")]
         if self.shape is not Shape.LIST or self.node is None:
             return [self]
-        return [Value.from_node(node, self.place.source, self.folder) for node in self.node.value]
+        return [self._part(node) for node in self.node.value]
 
     @property
     def item_count(self) -> int:
@@ -118,8 +134,12 @@ class Value:
         """A mapping's keys and values, as written: a key may be there twice."""
         assert isinstance(self.node, yaml.MappingNode)
         for key, value in self.node.value:
-            source, folder = self.place.source, self.folder
-            yield Value.from_node(key, source, folder), Value.from_node(value, source, folder)
+            yield self._part(key), self._part(value)
+
+    def _part(self, node: yaml.Node) -> Value:
+        if self.place.is_flag:
+            return Value._at(self.place, node, self.folder)
+        return Value.from_node(node, self.place.source, self.folder)
 
     @property
     def shown(self) -> str:

@@ -10,7 +10,6 @@ import signal
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
-from sttp_reactor.config import Settings
 from sttp_reactor.daemon import logs
 from sttp_reactor.daemon.control import Control, Message
 from sttp_reactor.daemon.reload import Change
@@ -23,6 +22,7 @@ from sttp_reactor.net.endpoints import Endpoint, Sockets
 from sttp_reactor.net.reactor import READ
 from sttp_reactor.sttp.docroot import Claim
 from sttp_reactor.sttp.server import Server
+from sttp_reactor.sttp.settings import Settings
 from sttp_reactor.sttp.team import Member
 
 if TYPE_CHECKING:

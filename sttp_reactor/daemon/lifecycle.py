@@ -10,11 +10,13 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
-from sttp_reactor.config import ConfigError, Loaded, Settings, as_yaml
-from sttp_reactor.daemon.reload import FIXED, LISTENING, differences, keep
+from sttp_reactor.config import ConfigError, Loaded, as_yaml, differences, keep
+from sttp_reactor.daemon.reload import LISTENING
 from sttp_reactor.daemon.systemd import Notifier
 from sttp_reactor.errors import StartError
 from sttp_reactor.metrics import COUNTER, GAUGE, Sample
+from sttp_reactor.sttp.keys import TABLE
+from sttp_reactor.sttp.settings import Settings
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +49,7 @@ class Lifecycle:
         self,
         settings: Settings,
         origin: str,
-        read_again: Callable[[], Loaded],
+        read_again: Callable[[], Loaded[Settings]],
         notifier: Notifier,
         *,
         activated: bool,
@@ -58,7 +60,7 @@ class Lifecycle:
         self._origin = origin
         self._read_again = read_again
         self._notifier = notifier
-        self._fixed = FIXED + (LISTENING if activated else ())
+        self._fixed = [*TABLE.fixed, *(LISTENING if activated else ())]
         self._addresses = ""
         self._reloads = {"success": 0, "failure": 0}
         self._is_reloaded = True  # as the configuration is, or was when it was last read
@@ -118,9 +120,9 @@ class Lifecycle:
 
     def _reload(self, change_over: Callable[[Settings], Iterable[str]]) -> None:
         loaded = self._read_again()
-        settings, refused = keep(self.settings, loaded.settings, self._fixed)
+        settings, refused = keep(TABLE, self.settings, loaded.settings, self._fixed)
         self._addresses = ", ".join(change_over(settings))
-        changes = differences(self.settings, settings)
+        changes = differences(TABLE, self.settings, settings)
         self.settings = settings
         for key, before, after in refused:
             log.warning("%s stays %s; it takes a restart to make it %s", key, as_yaml(before), as_yaml(after))

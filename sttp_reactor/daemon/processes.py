@@ -23,12 +23,12 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Final
 
-from sttp_reactor.config import Settings
+from sttp_reactor.config import differences
 from sttp_reactor.daemon import child, logs
 from sttp_reactor.daemon.children import Child, Children
 from sttp_reactor.daemon.control import Control
 from sttp_reactor.daemon.lifecycle import SIGNALS, Lifecycle
-from sttp_reactor.daemon.reload import ENDPOINTS, differences
+from sttp_reactor.daemon.reload import ENDPOINTS
 from sttp_reactor.daemon.report import stacks, summary
 from sttp_reactor.daemon.samples import process_samples
 from sttp_reactor.daemon.watch import Watch
@@ -39,7 +39,9 @@ from sttp_reactor.net.address import Address
 from sttp_reactor.net.endpoints import Endpoint, Sockets, bind_all, hold_port, names_of, release, remove_files
 from sttp_reactor.net.listener import bind
 from sttp_reactor.sttp.docroot import Claim, take_docroot
+from sttp_reactor.sttp.keys import TABLE
 from sttp_reactor.sttp.listening import endpoints_of, tls_context_of
+from sttp_reactor.sttp.settings import Settings
 from sttp_reactor.sttp.team import Team
 
 if TYPE_CHECKING:
@@ -314,7 +316,7 @@ class Parent:
     def _change_over(self, settings: Settings) -> Iterable[str]:
         """All children go on with `settings`, or none does. Raises StartError."""
         held, wanted = self._held, list(self._held)
-        if self._activated is None and differences(self._settings, settings, ENDPOINTS):
+        if self._activated is None and differences(TABLE, self._settings, settings, ENDPOINTS):
             wanted = endpoints_of(settings)
         tls = tls_context_of(settings, wanted)
         fresh = bind_all([each for each in wanted if each not in held], self._keep)

@@ -3,27 +3,24 @@
 First everything that can fail: files are opened, addresses bound, beside what is in use. Only then is the running
 server touched, and nothing of that can fail. Connections that are there stay, and so does what is cached.
 
-What the rest of the server is built on cannot be exchanged under it: the keys in FIXED keep their values until the
-next start.
+What the rest of the server is built on cannot be exchanged under it: the keys that are `fixed` keep their values until
+the next start.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import operator
-from collections.abc import Collection, Iterable
-from typing import Any, Final, NamedTuple
+from collections.abc import Collection
+from typing import Final
 
-from sttp_reactor.config import ConfigError, Settings, as_yaml, contradictions
-from sttp_reactor.config.keys import KEYS
+from sttp_reactor.config import differences
 from sttp_reactor.daemon import logs
 from sttp_reactor.net.endpoints import Endpoint, Sockets, bind_all, bind_beside
 from sttp_reactor.sttp.access_log import AccessLog
+from sttp_reactor.sttp.keys import TABLE
 from sttp_reactor.sttp.listening import endpoints_of, tls_context_of
 from sttp_reactor.sttp.samples import ACCESS_DROPPED
 from sttp_reactor.sttp.server import Server, session_limits
-
-FIXED: Final = ("docroot", "sync", "disk_threads", "processes")
+from sttp_reactor.sttp.settings import Settings
 
 # What says where to listen.
 LISTENING: Final = ("listen_address", "port", "tls.port")
@@ -33,41 +30,6 @@ ENDPOINTS: Final = (*LISTENING, "tls.certificate")
 
 # What says who may do what, and how often they may come.
 ACCESS: Final = ("access", "read_only", "limits.max_connections_per_address")
-
-
-class Difference(NamedTuple):
-    """A key whose value another one has taken, or wanted to take."""
-
-    key: str
-    before: Any
-    after: Any
-
-    def __str__(self) -> str:
-        return f"{self.key} is {as_yaml(self.after)} (was {as_yaml(self.before)})"
-
-
-def differences(before: Settings, after: Settings, keys: Iterable[str] = KEYS) -> list[Difference]:
-    pairs = ((key, operator.attrgetter(key)) for key in keys)
-    return [Difference(key, get(before), get(after)) for key, get in pairs if get(before) != get(after)]
-
-
-def keep(current: Settings, wanted: Settings, fixed: Iterable[str]) -> tuple[Settings, list[Difference]]:
-    """`wanted`, but for the keys that cannot change, and those among them that should have. Raises ConfigError where
-    the mixture contradicts itself, though `wanted` does not."""
-    refused = differences(current, wanted, fixed)
-    for key, before, _ in refused:
-        wanted = _replace(wanted, key, before)
-    mistakes = contradictions(wanted)
-    if mistakes:
-        raise ConfigError(mistakes)
-    return wanted, refused
-
-
-def _replace(settings: Settings, key: str, value: Any) -> Settings:
-    section, _, name = key.rpartition(".")
-    if section:
-        name, value = section, dataclasses.replace(getattr(settings, section), **{name: value})
-    return dataclasses.replace(settings, **{name: value})
 
 
 class Change:
@@ -81,7 +43,7 @@ class Change:
         self._tls = tls_context_of(settings, endpoints)
         self._access_log = server.access_log
         self._opened: AccessLog | None = None
-        if differences(server.settings, settings, ("log.access", "log.format")):
+        if differences(TABLE, server.settings, settings, ("log.access", "log.format")):
             self._access_log = self._opened = server.open_access_log(settings)
 
     def cancel(self) -> None:
@@ -96,7 +58,7 @@ class Change:
         cache = server.service.cache
         self._apply_cache(before)
         self._apply_to_sessions(has_other_cache=server.service.cache is not cache)
-        if differences(before, settings, ACCESS):
+        if differences(TABLE, before, settings, ACCESS):
             server.use_access(settings)
         server.use_tls(self._tls, settings)
         for listener in server.listeners.values():
@@ -132,7 +94,7 @@ def change_over(server: Server, settings: Settings, *, binds: bool = True) -> No
     StartError with everything as it was."""
     listeners = server.listeners
     endpoints = list(listeners)
-    if binds and differences(server.settings, settings, ENDPOINTS):
+    if binds and differences(TABLE, server.settings, settings, ENDPOINTS):
         endpoints = endpoints_of(settings)
     leaving = [listener.sock for endpoint, listener in listeners.items() if endpoint not in endpoints]
     change = Change(server, settings, endpoints)

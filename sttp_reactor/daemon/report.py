@@ -13,7 +13,6 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from sttp_reactor import __version__
-from sttp_reactor.config import Settings
 from sttp_reactor.daemon.samples import LAG
 from sttp_reactor.log_lines import timestamp
 from sttp_reactor.metrics import Registry, Sample
@@ -21,6 +20,7 @@ from sttp_reactor.sttp.counts import DURATION, REQUESTS, STATUS_TEXTS
 from sttp_reactor.sttp.samples import ENDINGS, REFUSALS
 from sttp_reactor.sttp.server import Server
 from sttp_reactor.sttp.session import Session
+from sttp_reactor.sttp.settings import Settings
 
 # The counters tell of all connections; these are looked at one by one.
 _MOST_CONNECTIONS: Final = 20

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 
-from sttp_reactor.config import Loaded, Settings
+from sttp_reactor.config import Loaded
 from sttp_reactor.daemon import logs
 from sttp_reactor.daemon.child import log_report, registry_of
 from sttp_reactor.daemon.lifecycle import SIGNALS, Lifecycle, signals_blocked
@@ -25,11 +25,12 @@ from sttp_reactor.limits import RELOAD_PAUSE_SECONDS, SWITCH_SECONDS
 from sttp_reactor.metrics import Registry
 from sttp_reactor.net.endpoints import Sockets
 from sttp_reactor.sttp.server import Server
+from sttp_reactor.sttp.settings import Settings
 
 log = logging.getLogger(__name__)
 
 
-def run(settings: Settings, *, origin: str, read_again: Callable[[], Loaded]) -> int:
+def run(settings: Settings, *, origin: str, read_again: Callable[[], Loaded[Settings]]) -> int:
     """Serve until SIGTERM or SIGINT. Returns the exit code; raises StartError when the server cannot start.
 
     `origin` names the configuration that was read, for the line that says we are ready; `read_again` reads it anew for

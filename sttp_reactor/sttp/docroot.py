@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from sttp_reactor.config import Settings
 from sttp_reactor.store.disk.claim import Claim
 from sttp_reactor.store.disk.store import DiskStore
+from sttp_reactor.sttp.settings import Settings
 
 __all__ = ["Claim", "take_docroot"]
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from sttp_reactor.config import Settings
 from sttp_reactor.errors import StartError
 from sttp_reactor.net.address import resolve
 from sttp_reactor.net.endpoints import TLS_NAME, Endpoint
+from sttp_reactor.sttp.settings import Settings
 
 if TYPE_CHECKING:
     from sttp_reactor.net.tls_context import TlsContext

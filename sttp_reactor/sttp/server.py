@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from sttp_reactor.config import Settings
 from sttp_reactor.metrics import Sample
 from sttp_reactor.net.crowd import Crowd, address_of
 from sttp_reactor.net.endpoints import Endpoint, Sockets, bind_all, bind_here, names_of, remove_files
@@ -26,6 +25,7 @@ from sttp_reactor.sttp.listening import endpoints_of, tls_context_of
 from sttp_reactor.sttp.samples import samples_of
 from sttp_reactor.sttp.service import Service
 from sttp_reactor.sttp.session import Session, SessionLimits
+from sttp_reactor.sttp.settings import Settings
 from sttp_reactor.sttp.team import Member
 from sttp_reactor.sttp.unsent import Unsent
 from sttp_reactor.wire.encoder import encode_response

@@ -4,36 +4,27 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 import subprocess
 import sys
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sttpd_settings import load
 
 from sttp_reactor.cli import sttpd
-from sttp_reactor.config import Settings, load
-from sttp_reactor.config.keys import KEYS
-from sttp_reactor.daemon import logs
 from sttp_reactor.errors import StartError
+from sttp_reactor.sttp.keys import TABLE
+from sttp_reactor.sttp.settings import Settings
 
 Calls = list[tuple[Settings, str]]
 
 
 @pytest.fixture(autouse=True)
-def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    logger = logging.getLogger(logs.ROOT)
-    handlers, level = list(logger.handlers), logger.level
-    # A server that has run leaves its signals blocked, and every process that we start would be deaf to them.
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
-    yield
-    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-    logger.handlers[:] = handlers
-    logger.setLevel(level)
 
 
 @pytest.fixture
@@ -82,7 +73,7 @@ def test_the_server_gets_the_settings_and_where_they_are_from(calls: Calls) -> N
 )
 def test_every_flag_sets_its_key_and_no_other(argv: list[str], key: str, expected: Any, calls: Calls) -> None:
     def flat(settings: Settings) -> dict[str, Any]:
-        names = (name.split(".") for name in KEYS)
+        names = (name.split(".") for name in TABLE.keys)
         return {
             ".".join(parts): getattr(settings, parts[0])
             if len(parts) == 1

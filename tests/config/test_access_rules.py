@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sttpd_settings import Loaded, load
 
-from sttp_reactor.config import AccessRule, ConfigError, FlagError, Loaded, load, print_config
+from sttp_reactor.config import ConfigError, FlagError, print_config
 from sttp_reactor.limits import MAX_ACCESS_ENTRIES
+from sttp_reactor.sttp.settings import AccessRule
 
 RULE = "access: expected a rule such as {who: 192.0.2.0/24, may: read, below: /public}, or a list of them, got"
 KEYS = "access: expected the keys who, may and below, once each, got"
@@ -246,11 +248,33 @@ def test_mistakes(tmp_path: Path, text: str, expected: list[str]) -> None:
     assert mistakes(tmp_path, text) == expected
 
 
-def test_rules_are_not_for_a_flag() -> None:
-    for text in ("", "[]", "anybody", "{who: anybody, may: none}"):
-        with pytest.raises(FlagError) as caught:
-            load(None, [("--set", "access", text)])
-        assert caught.value.mistakes == [f"--set {RULE} '{text}' (rules are written in the file)"]
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[]",
+        "{who: anybody, may: none}",
+        "[{who: [unix, 192.0.2.0/24], may: [read, write], below: /a}, {who: unix, may: read}]",
+    ],
+)
+def test_rules_in_a_flag_are_those_of_a_file(tmp_path: Path, text: str) -> None:
+    in_file = read(tmp_path, f"access: {text}").settings.access
+    assert load(None, [("--set", "access", text)]).settings.access == in_file
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", f"{RULE} ''"),
+        ("anybody", f"{RULE} 'anybody'"),
+        ("[{who: anybody", f"{RULE} '[{{who: anybody' (it is not YAML)"),
+        ("{who: all, may: read}", f"{WHO} 'all'"),
+        ("[{who: unix, may: read}, {who: unix, may: read}]", f"{DEAD.replace('the rule in line', 'rule 1')} {DECIDES}"),
+    ],
+)
+def test_mistakes_in_a_flag(text: str, expected: str) -> None:
+    with pytest.raises(FlagError) as caught:
+        load(None, [("--set", "access", text)])
+    assert caught.value.mistakes == [f"--set {expected}"]
 
 
 def test_a_rule_about_certificates_that_nobody_is_asked_for(tmp_path: Path) -> None:

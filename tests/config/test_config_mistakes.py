@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sttpd_settings import load
 
-from sttp_reactor.config import ConfigError, FlagError, Loaded, load
+from sttp_reactor.config import ConfigError, FlagError, Loaded
 
 SIZE = "expected a size above 0, such as 10485760 or 10MB, got"
 TIME = "expected a time above 0, in seconds or such as 500ms, 5m, got"
@@ -162,9 +163,12 @@ WRONG_KEYS = [
     ("xyzzy: 1\nxyzzy: 1", ["f:1:1: xyzzy: unknown key", "f:2:1: xyzzy: duplicate key, first in line 1"]),
     ("cache: 5", ["f:1:8: cache: expected a mapping of enabled, max_files, max_size, expiration, got '5'"]),
     ("log: [level]", ["f:1:6: log: expected a mapping of level, format, access, got a list"]),
-    ("- port: 80", ["f:1:1: expected a mapping of keys such as port, got a list"]),
-    ("port 80", ["f:1:1: expected a mapping of keys such as port, got 'port 80'"]),
-    ("!!set {port}", ["f:1:1: expected a mapping of keys such as port, got a value tagged tag:yaml.org,2002:set"]),
+    ("- port: 80", ["f:1:1: expected a mapping of keys such as listen_address, got a list"]),
+    ("port 80", ["f:1:1: expected a mapping of keys such as listen_address, got 'port 80'"]),
+    (
+        "!!set {port}",
+        ["f:1:1: expected a mapping of keys such as listen_address, got a value tagged tag:yaml.org,2002:set"],
+    ),
     ("? [a]\n: 1", ["f:1:3: expected the name of a key, got a list"]),
     ("log: &l {level: info}\ncache:\n  <<: *l", ["f:3:3: cache.<<: merging is not supported; write the keys out"]),
     ("&root\nport: *root", [f"f:1:1: port: {PORT} a mapping"]),

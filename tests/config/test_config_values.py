@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sttpd_settings import Loaded, load
 
-from sttp_reactor.config import ConfigError, Loaded, Settings, load
-from sttp_reactor.config.keys import SECTIONS, TABLE
+from sttp_reactor.config import ConfigError
+from sttp_reactor.sttp.keys import KEYS, TABLE
+from sttp_reactor.sttp.settings import Settings
 
 MIB = 1024 * 1024
 
@@ -257,9 +259,9 @@ def test_the_table_and_the_dataclasses_have_the_same_keys() -> None:
             found |= names(nested, name + ".") if is_section else {name}
         return found
 
-    assert names(Settings, "") == {key.name for key in TABLE}
-    assert len({key.name for key in TABLE}) == len(TABLE)
-    assert not SECTIONS & {key.name for key in TABLE}
+    assert names(Settings, "") == set(TABLE.keys)
+    assert len(TABLE.keys) == len(KEYS)
+    assert not set(TABLE.sections) & set(TABLE.keys)
 
 
 def test_settings_are_frozen_and_slotted() -> None:

@@ -11,9 +11,11 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from sttpd_settings import Loaded, load
 
-from sttp_reactor.config import CacheSettings, Loaded, load, manual, print_config
-from sttp_reactor.config.keys import TABLE
+from sttp_reactor.config import manual, print_config
+from sttp_reactor.sttp.keys import TABLE
+from sttp_reactor.sttp.settings import CacheSettings
 
 
 def again(loaded: Loaded, path: Path, encoding: str = "utf-8", errors: str = "strict") -> Loaded:
@@ -98,7 +100,7 @@ def test_any_settings_survive(
     settings = dataclasses.replace(
         plain.settings, docroot=Path(docroot), cache=CacheSettings(True, 1, max_size, expiration)
     )
-    loaded = Loaded(settings, plain.origins, "defaults")
+    loaded = Loaded(TABLE, settings, plain.origins, "defaults")
     assert again(loaded, tmp_path_factory.getbasetemp() / "again", encoding="utf-8").settings == settings
 
 
@@ -117,8 +119,8 @@ def test_yaml_at_large_reads_it_as_we_do() -> None:
 
 
 def test_the_manual_has_every_key_with_its_default_and_what_is_allowed() -> None:
-    text = manual()
-    for key in TABLE:
+    text = manual(TABLE)
+    for key in TABLE.keys.values():
         assert f"``{key.name}`` (default: ``" in text
         assert f"{key.manual} Allowed: {key.reader.expected}.\n" in text
     assert "``cache.expiration`` (default: ``300``)\n" in text

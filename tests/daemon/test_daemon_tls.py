@@ -17,11 +17,11 @@ import pytest
 from certificates import CA, STRANGER_CA, TLS, certificate, client_context, key
 from operating import Operated, operated
 from running import PATIENCE_SECONDS, Start, Stopwatch, Sttpd, Wire, fails, stopped
+from sttpd_settings import load
 
 from sttp_reactor.cli import sttpc
 from sttp_reactor.client import Client, make_request
 from sttp_reactor.client.tls import ClientTls
-from sttp_reactor.config import load
 from sttp_reactor.errors import CannotConnect, TlsFailed
 from sttp_reactor.store.memory import MemoryStore
 from sttp_reactor.sttp.server import Server

@@ -16,17 +16,19 @@ import pytest
 from running import Wire
 
 from sttp_reactor import config
-from sttp_reactor.config import Override, Settings
+from sttp_reactor.config import Override
 from sttp_reactor.errors import StartError
 from sttp_reactor.store.faulty import FaultyStore, fail, on
 from sttp_reactor.store.memory import MemoryStore
+from sttp_reactor.sttp.keys import TABLE
 from sttp_reactor.sttp.server import Server
+from sttp_reactor.sttp.settings import Settings
 
 
 def settings(tmp_path: Path, **changes: str) -> Settings:
     given = {"listen_address": "127.0.0.1", "port": "0", "docroot": str(tmp_path / "files")}
     given |= {key.replace("__", "."): value for key, value in changes.items()}
-    return config.load(None, [Override("--set", key, value) for key, value in given.items()]).settings
+    return config.load(TABLE, None, [Override("--set", key, value) for key, value in given.items()]).settings
 
 
 @contextmanager

@@ -11,8 +11,9 @@ from typing import Any, cast
 
 import pytest
 from scripted import HandClock, ScriptedStore
+from sttpd_settings import load
 
-from sttp_reactor.config import Loaded, Settings, load
+from sttp_reactor.config import Loaded
 from sttp_reactor.daemon import logs
 from sttp_reactor.daemon.child import APPLY, CANCEL, PREPARE, REPORT, Orders
 from sttp_reactor.daemon.control import Control
@@ -24,8 +25,10 @@ from sttp_reactor.metrics import Registry
 from sttp_reactor.net.address import Address
 from sttp_reactor.net.endpoints import Endpoint, Sockets, bind_all, bind_here, names_of
 from sttp_reactor.net.reactor import Reactor
+from sttp_reactor.sttp.keys import TABLE
 from sttp_reactor.sttp.listening import endpoints_of
 from sttp_reactor.sttp.server import Server
+from sttp_reactor.sttp.settings import Settings
 
 PATIENCE_SECONDS = 10.0
 ANY_PORT = Endpoint(Address(socket.AF_INET, ("127.0.0.1", 0)))
@@ -187,7 +190,7 @@ class Bound:
 
     def __init__(self, tmp_path: Path) -> None:
         start = settings(tmp_path)
-        lifecycle = Lifecycle(start, "defaults", lambda: Loaded(start, {}, ""), Notifier({}), activated=False)
+        lifecycle = Lifecycle(start, "defaults", lambda: Loaded(TABLE, start, {}, ""), Notifier({}), activated=False)
         self.parent = cast(Any, Parent(lifecycle))
         self.children = Obedient()
         self.parent._children = self.children

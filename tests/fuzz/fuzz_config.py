@@ -12,6 +12,8 @@ from pathlib import Path
 from sttp_reactor.config import Loaded, load
 from sttp_reactor.config.show import print_config
 from sttp_reactor.errors import ConfigError
+from sttp_reactor.sttp.keys import TABLE
+from sttp_reactor.sttp.settings import Settings
 
 _MEMORY = Path("/dev/shm")
 
@@ -39,9 +41,9 @@ def check_config(data: bytes) -> None:
     assert again.settings == loaded.settings
 
 
-def _load(file: Path) -> Loaded | None:
+def _load(file: Path) -> Loaded[Settings] | None:
     try:
-        return load(file)
+        return load(TABLE, file)
     except ConfigError as error:
         mistakes = error.mistakes
     assert mistakes

@@ -23,7 +23,7 @@ from fuzz_replies import check_replies
 from fuzz_script import write_script
 from fuzz_session import check_session
 
-from sttp_reactor.config.keys import SECTIONS, TABLE
+from sttp_reactor.sttp.keys import TABLE
 
 CORPUS: Final = Path(__file__).parents[1] / "corpus"
 FINDS: Final = CORPUS / "finds"
@@ -119,8 +119,8 @@ _SERVER: Final = (
 )
 
 _CONFIG: Final = (
-    *(f"{key.short_name}: ".encode() for key in TABLE),
-    *(f"{section}:\n  ".encode() for section in SECTIONS),
+    *(f"{key.short_name}: ".encode() for key in TABLE.keys.values()),
+    *(f"{section}:\n  ".encode() for section in TABLE.sections),
     b"\n",
     b"\n  ",
     b"  - ",

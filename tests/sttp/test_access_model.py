@@ -11,11 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scripted import Bench, FakeTransport, ScriptedStore, Talk, request
+from sttpd_settings import load
 
-from sttp_reactor.config import AccessRule, Settings, load
 from sttp_reactor.sttp.access import Policy, peer_of
 from sttp_reactor.sttp.access_log import Access
 from sttp_reactor.sttp.session import Session, SessionLimits
+from sttp_reactor.sttp.settings import AccessRule, Settings
 
 OK = ""
 READ_ONLY = "the server is read-only; use SHOW or LIST"

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 from certificates import certificate, key
+from sttpd_settings import load
 
-from sttp_reactor.config import load
 from sttp_reactor.sttp.server import Server
 
 CONNECTIONS = 20

@@ -15,15 +15,18 @@ from typing import Any
 import pytest
 from ports import free_port
 from scripted import Bench, FakeTransport, HandClock, ScriptedStore, Talk
+from sttpd_settings import load
 
-from sttp_reactor.config import ConfigError, Settings, load
+from sttp_reactor.config import ConfigError, differences, keep
 from sttp_reactor.daemon import logs
-from sttp_reactor.daemon.reload import FIXED, change_over, differences, keep
+from sttp_reactor.daemon.reload import change_over
 from sttp_reactor.daemon.report import details
 from sttp_reactor.errors import StartError
 from sttp_reactor.net.reactor import Reactor
+from sttp_reactor.sttp.keys import TABLE
 from sttp_reactor.sttp.server import Server
 from sttp_reactor.sttp.session import Session, SessionLimits
+from sttp_reactor.sttp.settings import Settings
 
 
 @pytest.fixture(autouse=True)
@@ -92,25 +95,25 @@ def running(tmp_path: Path) -> Iterator[Running]:
 def test_differences_are_named_as_in_the_file(tmp_path: Path) -> None:
     before = settings(tmp_path)
     after = settings(tmp_path, cache__max_files=5, log__access="-", limits__idle_timeout="90s")
-    assert [str(each) for each in differences(before, after)] == [
+    assert [str(each) for each in differences(TABLE, before, after)] == [
         "cache.max_files is 5 (was 100)",
         "limits.idle_timeout is 90 (was 60)",
         'log.access is "-" (was false)',
     ]
-    assert differences(before, before) == []
+    assert differences(TABLE, before, before) == []
 
 
 def test_what_cannot_change_is_kept_and_named(tmp_path: Path) -> None:
     current = settings(tmp_path)
     wanted = settings(tmp_path, docroot="/elsewhere", sync="false", disk_threads=7, processes=3, cache__max_files=5)
-    kept, refused = keep(current, wanted, FIXED)
+    kept, refused = keep(TABLE, current, wanted, TABLE.fixed)
     assert kept == dataclasses.replace(current, cache=wanted.cache)
-    assert {each.key for each in refused} == set(FIXED)
+    assert {each.key for each in refused} == set(TABLE.fixed)
 
 
 def test_a_fixed_key_of_a_section(tmp_path: Path) -> None:
     current, wanted = settings(tmp_path), settings(tmp_path, limits__max_line=100, limits__max_connections=7)
-    kept, refused = keep(current, wanted, ["limits.max_line"])
+    kept, refused = keep(TABLE, current, wanted, ["limits.max_line"])
     assert (kept.limits.max_line, kept.limits.max_connections) == (8192, 7)
     assert [each.after for each in refused] == [100]
 
@@ -118,7 +121,7 @@ def test_a_fixed_key_of_a_section(tmp_path: Path) -> None:
 def test_what_is_kept_may_contradict_what_is_wanted(tmp_path: Path) -> None:
     wanted = settings(tmp_path, docroot="/elsewhere", log__access=tmp_path / "files" / "log")
     with pytest.raises(ConfigError, match=r"log\.access: lies in the docroot"):
-        keep(settings(tmp_path), wanted, FIXED)
+        keep(TABLE, settings(tmp_path), wanted, TABLE.fixed)
 
 
 # -- Listeners --

@@ -1,4 +1,4 @@
-"""The table: one row per key. A new key is one row here and one field in `settings.py`; nothing else knows them.
+"""The table of a server's keys. A new key is one row here and one field in `settings.py`; nothing else knows them.
 
 Defaults that are limits come from `sttp_reactor.limits`, which gives their reasons.
 """
@@ -6,40 +6,21 @@ Defaults that are limits come from `sttp_reactor.limits`, which gives their reas
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Final
 
 from sttp_reactor import limits
 from sttp_reactor.config import readers
-from sttp_reactor.config.readers import Reader
-from sttp_reactor.config.rules import access_rules
+from sttp_reactor.config.table import Key, Table
+from sttp_reactor.sttp.access_rules import access_rules
+from sttp_reactor.sttp.contradictions import CONTRADICTIONS
+from sttp_reactor.sttp.settings import Settings
 
 # A line must hold the shortest useful request of each kind; 64 bytes hold an action, a file name of 32 characters and
 # a few words. More than the protocol's 8,192 serves deep paths; every connection may buffer that much, so that ten
 # thousand of them at the upper bound are 10 GB, and nobody has a use for more.
 SHORTEST_MAX_LINE = 64
 LONGEST_MAX_LINE = 1_048_576
-
-
-@dataclass(frozen=True, slots=True)
-class Key:
-    """One key: its dotted name, its default (a function where it depends on the user), what is allowed, and a
-    sentence for the manual. `default_text` is what the manual calls a default that is a function."""
-
-    name: str
-    default: Any
-    reader: Reader
-    manual: str
-    default_text: str = ""
-
-    @property
-    def section(self) -> str:
-        return self.name.rpartition(".")[0]
-
-    @property
-    def short_name(self) -> str:
-        return self.name.rpartition(".")[2]
 
 
 def default_docroot() -> Path:
@@ -52,7 +33,7 @@ def default_docroot() -> Path:
     return base / "sttp"
 
 
-TABLE: tuple[Key, ...] = (
+KEYS: Final = (
     Key(
         "listen_address",
         ("127.0.0.1",),
@@ -72,24 +53,28 @@ TABLE: tuple[Key, ...] = (
         "The folder of the snippets, made if it is missing. A relative path counts from the file that names it,"
         " in a flag from the working directory.",
         default_text="$XDG_DATA_HOME/sttp, or ~/.local/share/sttp",
+        fixed=True,
     ),
     Key(
         "sync",
         True,
         readers.boolean(),
         "Whether an acknowledged write survives a power cut, not only a crash of the server.",
+        fixed=True,
     ),
     Key(
         "processes",
         1,
         readers.whole(1, limits.MAX_PROCESSES),
         "How many single-threaded servers share the port. One per core is plenty; their caches stay coherent.",
+        fixed=True,
     ),
     Key(
         "disk_threads",
         limits.DISK_THREADS,
         readers.whole(1, 256),
         "Threads that read and write files.",
+        fixed=True,
     ),
     Key(
         "read_only",
@@ -102,7 +87,7 @@ TABLE: tuple[Key, ...] = (
         (),
         access_rules(),
         "Who may do what below which path; the first rule that is about the client and the path decides. With any rule,"
-        " all that no rule is about is refused, but for clients on this machine. Only in a file.",
+        " all that no rule is about is refused, but for clients on this machine.",
     ),
     Key("cache.enabled", True, readers.boolean(), "Whether SHOW replies are kept in memory."),
     Key("cache.max_files", limits.CACHE_FILES, readers.whole(1), "Files kept; the least recently used go first."),
@@ -200,9 +185,4 @@ TABLE: tuple[Key, ...] = (
     ),
 )
 
-KEYS: dict[str, Key] = {key.name: key for key in TABLE}
-SECTIONS: frozenset[str] = frozenset(key.section for key in TABLE if key.section)
-
-
-def default_of(key: Key) -> Any:
-    return key.default() if callable(key.default) else key.default
+TABLE: Final = Table(Settings, KEYS, CONTRADICTIONS)

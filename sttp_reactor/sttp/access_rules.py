@@ -7,18 +7,18 @@ import ipaddress
 import pwd
 import re
 from collections.abc import Iterator, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from sttp_reactor.config.readers import Reader
-from sttp_reactor.config.settings import AccessRule
+from sttp_reactor.config.records import Record, listed, several
 from sttp_reactor.config.values import Shape, Unfit, Value
 from sttp_reactor.limits import MAX_ACCESS_ENTRIES
+from sttp_reactor.sttp.settings import AccessRule
 from sttp_reactor.text import is_segment
 
 _Addresses = tuple[int, int, int]
 
 _RULE: Final = "a rule such as {who: 192.0.2.0/24, may: read, below: /public}, or a list of them"
-_KEYS: Final = "the keys who, may and below, once each"
 _WHO: Final = (
     "an address, a range of them such as 192.0.2.0/24, unix, unix:USER, certificate, certificate:NAME, anybody,"
     " or a list of these"
@@ -35,19 +35,10 @@ def access_rules() -> Reader:
     """One rule or a list of them; none is a list as well. Each must be able to apply: first match wins."""
 
     def read(value: Value) -> tuple[AccessRule, ...]:
-        if value.place.is_flag:
-            raise Unfit(value, "rules are written in the file")
-        found: list[tuple[Value, AccessRule]] = []
-        unfit: list[Unfit] = []
+        value = value.parsed()
         _refuse_too_many(value)
-        for item in value.items():
-            try:
-                found.append((item, _rule(item)))
-            except Unfit as error:
-                unfit.append(error)
-        if unfit:
-            raise Unfit.together(unfit)
-        unfit += _never_applied(found)
+        found = listed(value, _RECORD.read)
+        unfit = list(_never_applied(found))
         if unfit:
             raise Unfit.together(unfit)
         return tuple(rule for _, rule in found)
@@ -66,45 +57,10 @@ def _refuse_too_many(value: Value) -> None:
         raise Unfit(value, f"too long; all rules together name {MAX_ACCESS_ENTRIES} at most in who")
 
 
-def _rule(value: Value) -> AccessRule:
-    if value.shape is not Shape.MAPPING:
-        raise Unfit(value)
-    written: dict[str, Value] = {}
-    unfit: list[Unfit] = []
-    for key, part in value.pairs():
-        if key.shape is not Shape.TEXT or key.text not in ("who", "may", "below"):
-            near = difflib.get_close_matches(key.text, ("who", "may", "below"), n=1)
-            unfit.append(Unfit(key, f"did you mean {near[0]}?" if near else "", expected=_KEYS))
-        elif key.text in written:
-            unfit.append(Unfit(key, "it is there twice", expected=_KEYS))
-        else:
-            written[key.text] = part
-    parts: dict[str, Any] = {"below": "/"}
-    for name, part in written.items():
-        try:
-            parts[name] = _READERS[name](part)
-        except Unfit as error:
-            unfit.append(error)
-    missing = [name for name in ("who", "may") if name not in written]
-    if missing and not unfit:
-        unfit.append(Unfit(value, f"{' and '.join(missing)} must be named"))
-    if unfit:
-        raise Unfit.together(unfit)
-    return AccessRule(**parts)
-
-
 def _who(value: Value) -> tuple[str, ...]:
-    found: list[str] = []
-    unfit: list[Unfit] = []
-    for item in value.items():
-        try:
-            found.append(_one(item))
-        except Unfit as error:
-            unfit.append(error)
-    if not found and not unfit:
-        unfit.append(_not_who(value, "it is empty"))
-    if unfit:
-        raise Unfit.together(unfit)
+    found = several(value.items(), _one)
+    if not found:
+        raise Unfit(value, "it is empty")
     return tuple(dict.fromkeys(found))
 
 
@@ -120,26 +76,22 @@ def _one(value: Value) -> str:
     # YAML 1.1 takes 2001:1:2:3:4:5:6:7 for a number in base 60.
     if value.shape not in (Shape.TEXT, Shape.NUMBER) or not _LIKE_AN_ADDRESS.fullmatch(text):
         near = difflib.get_close_matches(text, _WORDS, n=1)
-        raise _not_who(value, f"did you mean {near[0]}?" if near else "")
+        raise Unfit(value, f"did you mean {near[0]}?" if near else "")
     return _range(value)
-
-
-def _not_who(value: Value, reason: str = "") -> Unfit:
-    return Unfit(value, reason, expected=_WHO, part="who")
 
 
 def _uid(value: Value, name: str) -> int:
     # Asked now and not for each connection: looking names up may take a while, and may fail.
     if name.isascii() and name.isdigit():
         if len(name) > 10:
-            raise _not_who(value, "a user's number has 32 bits")
+            raise Unfit(value, "a user's number has 32 bits")
         return int(name)
     try:
         return pwd.getpwnam(name).pw_uid
     except (KeyError, ValueError):
-        raise _not_who(value, "there is no user of that name") from None
+        raise Unfit(value, "there is no user of that name") from None
     except OSError as error:
-        raise _not_who(value, f"users cannot be looked up: {error.strerror}") from None
+        raise Unfit(value, f"users cannot be looked up: {error.strerror}") from None
 
 
 def _range(value: Value) -> str:
@@ -147,9 +99,9 @@ def _range(value: Value) -> str:
         network = ipaddress.ip_network(value.text, strict=False)
         address = ipaddress.ip_address(value.text.partition("/")[0])
     except ValueError:
-        raise _not_who(value) from None
+        raise Unfit(value) from None
     if network.network_address != address:
-        raise _not_who(value, f"{address} alone, or the range {network}?")
+        raise Unfit(value, f"{address} alone, or the range {network}?")
     # An IPv4 address is one, however it is written and however it comes.
     mapped = network.network_address.ipv4_mapped if isinstance(network, ipaddress.IPv6Network) else None
     if mapped is not None and network.prefixlen >= 96:
@@ -163,7 +115,7 @@ def _may(value: Value) -> str:
     if words == ["none"]:
         return "none"
     if not words or not {"read", "write"}.issuperset(words) or len(set(words)) < len(words):
-        raise Unfit(value, expected=_MAY, part="may")
+        raise Unfit(value)
     return ",".join(sorted(words))
 
 
@@ -186,10 +138,11 @@ def _below(value: Value) -> str:
             return text.removesuffix("/") or "/"
     except UnicodeEncodeError:
         reason = "this is no text"
-    raise Unfit(value, reason, expected=_BELOW, part="below")
+    raise Unfit(value, reason)
 
 
-_READERS: Final = {"who": _who, "may": _may, "below": _below}
+_PARTS: Final = {"who": Reader(_WHO, _who), "may": Reader(_MAY, _may), "below": Reader(_BELOW, _below)}
+_RECORD: Final = Record(AccessRule, _PARTS, {"below": "/"})
 
 
 # -- Rules that can never apply --
@@ -209,7 +162,8 @@ def _never_applied(found: Sequence[tuple[Value, AccessRule]]) -> Iterator[Unfit]
         for earlier in range(number):
             if _covers(reaches[earlier], reaches[number]):
                 line = found[earlier][0].place.line
-                reason = f"the rule in line {line} is about all of this, and the first match decides"
+                which = f"the rule in line {line}" if line else f"rule {earlier + 1}"
+                reason = f"{which} is about all of this, and the first match decides"
                 yield Unfit(value, reason, expected="a rule that can ever apply")
                 break
 
