@@ -22,7 +22,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import partial
 from operator import attrgetter
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from sttp_reactor.errors import StoreError, StoreFailed
 from sttp_reactor.limits import (
@@ -44,6 +44,7 @@ from sttp_reactor.net.loop import Loop, Timer
 from sttp_reactor.net.throttle import Throttle, unthrottled
 from sttp_reactor.printable import printable
 from sttp_reactor.store.base import Operation, Reader, Store, Write
+from sttp_reactor.sttp.answerer import ANYBODY, Asker, Done, FastWay, Waiter, no_replies
 from sttp_reactor.sttp.cache import Cache
 from sttp_reactor.sttp.counts import Counts
 from sttp_reactor.sttp.pool import Pool
@@ -52,9 +53,6 @@ from sttp_reactor.wire.encoder import encode_response
 from sttp_reactor.wire.messages import STATUS_BY_CODE, Action, Request, Response, Status
 
 log = logging.getLogger(__name__)
-
-Done = Callable[[bytes], None]
-FastWay = Callable[[bytes, float], bytes | None]
 
 _OPERATIONS: Final = {
     Action.CREATE: Operation.CREATE,
@@ -65,20 +63,6 @@ _SHOW: Final = Action.SHOW  # a module's name is quicker than an enum's on CPyth
 _UPDATE: Final = Action.UPDATE
 _OK: Final = Status.OK
 _DONE: Final = {Action.CREATE: Status.CREATED, Action.UPDATE: Status.OK, Action.DELETE: Status.DELETED}
-
-
-class Waiter(Protocol):
-    """Who waits for a reply: a session."""
-
-    is_gone: bool
-    """Nobody is there any more to read an answer. Once so, always so; workers look at it, too."""
-
-
-class _Anybody:
-    is_gone = False
-
-
-ANYBODY: Final = _Anybody()
 
 
 class _Read:
@@ -133,7 +117,9 @@ _WAITER_OF: Final = attrgetter("waiter")
 
 
 class Service:
-    """Answers requests. Its methods belong to the loop's thread, but for `_read` and `_commit`, which workers call."""
+    """An `answerer.Answerer`. Its methods belong to the loop's thread, but `_read` and `_commit`, for workers."""
+
+    keeps_order = True
 
     def __init__(
         self,
@@ -185,7 +171,7 @@ class Service:
             capacity=capacity,
         )
 
-    def fast_way(self) -> FastWay:
+    def fast_way(self, asker: Asker | None = None) -> FastWay:
         """Called with a chunk and the time, it gives the joined replies where all of the chunk is whole SHOW lines
         whose replies are cached; else None. Good until `use_cache` is called: where nothing else is to be looked at,
         it is the cache's own method, because one call more would cost 0.1 us a request."""
@@ -463,10 +449,6 @@ class Service:
             self._loop.call_later(CHECKPOINT_SECONDS - quiet, self._maybe_checkpoint)
         else:
             self._writer.submit(_Checkpoint())
-
-
-def no_replies(_chunk: bytes, _now: float) -> None:
-    """The fast way where there is none."""
 
 
 def _key(path: bytes) -> bytes:

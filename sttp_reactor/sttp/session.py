@@ -1,14 +1,18 @@
 """One connection's conversation (PROTOCOL.md section 2): lines in, requests started, replies out in order.
 
-A chunk of bytes goes one of two ways. The fast one: nothing is open on this connection, and every whole line that has
-come is a SHOW whose reply is cached; then the joined replies are written at once. The slow one, for all else: the
-parser makes messages, each request gets a slot, and slots are answered from the front as they fill. (A chunk that is
-one whole request line, come alone, is handed to the slow way's middle: there is nothing to buffer.)
+Whoever knows the replies is an `answerer.Answerer`: the service of files, or a proxy.
 
-Requests of one connection take effect in their order. SHOWs may be under way together, and so may writes, which the
-store carries out in the order it gets them; but a read waits for the writes before it and a write for the reads. A
-LIST is under way alone: its reply may have megabytes, and a peer that reads nothing is to be owed one of them at most.
-Such a reply is written in pieces, as the connection has room, and what it owes is told to the budget (`unsent`).
+A chunk of bytes goes one of two ways. The fast one: nothing is open on this connection, and every whole line that has
+come is a SHOW whose reply is cached; then the joined replies are written at once. (A proxy has no cache; its fast way
+takes such a chunk and answers it later, as one.) The slow one, for all else: the parser makes messages, each request
+gets a slot, and slots are answered from the front as they fill. (A chunk that is one whole request line, come alone, is
+handed to the slow way's middle: there is nothing to buffer.)
+
+Requests of one connection take effect in their order. SHOWs may be under way together, and so may writes where the
+answerer carries them out in the order it gets them; but a read waits for the writes before it and a write for the
+reads. A LIST is under way alone: its reply may have megabytes, and a peer that reads nothing is to be owed one of them
+at most. Such a reply is written in pieces, as the connection has room, and what it owes is told to the budget
+(`unsent`).
 """
 
 from __future__ import annotations
@@ -35,8 +39,8 @@ from sttp_reactor.net.timers import Timer
 from sttp_reactor.printable import printable
 from sttp_reactor.sttp.access import Policy, Rights
 from sttp_reactor.sttp.access_log import Access, AccessLog
+from sttp_reactor.sttp.answerer import Answerer, no_replies
 from sttp_reactor.sttp.counts import Answers
-from sttp_reactor.sttp.service import Service, no_replies
 from sttp_reactor.sttp.unsent import Unsent
 from sttp_reactor.wire.encoder import encode_response
 from sttp_reactor.wire.messages import NO_PATH, Action, Request, Response, client_error
@@ -47,6 +51,7 @@ log = logging.getLogger(__name__)
 
 # A module's name is quicker than an enum's on CPython 3.11.
 _LIST: Final = Action.LIST
+_SHOW: Final = Action.SHOW
 _SERVING: Final = SessionState.SERVING
 
 # Where a connection that was busy a moment ago is closed at shutdown, its peer may still be sending: then closing
@@ -102,6 +107,7 @@ class Session:
         "_access_log",
         "_advance_due",
         "_ahead",
+        "_answerer",
         "_awaiting_room",
         "_dry",
         "_ended",
@@ -122,7 +128,6 @@ class Session:
         "_refused",
         "_replies_to",
         "_rights",
-        "_service",
         "_slots",
         "_timer",
         "_unsent",
@@ -137,7 +142,7 @@ class Session:
     def __init__(
         self,
         reactor: Reactor,
-        service: Service,
+        answerer: Answerer,
         limits: SessionLimits,
         on_lost: Callable[[Session], None],
         access_log: AccessLog | None = None,
@@ -148,12 +153,12 @@ class Session:
     ) -> None:
         """`on_lost(session)` is called once, when the connection is gone; before that, where a time limit ends it,
         `on_timeout(session, name)` with the limit's name, such as `idle_timeout`. `policy` is None where everybody may
-        do everything. `unsent` is the budget shared with other sessions, and `refused` counts the requests that the
-        service does not get to see; without, this one has its own."""
+        do everything. `unsent` is the budget shared with other sessions, and `refused` counts the requests that
+        `answerer` does not get to see; without, this one has its own."""
         self._reactor = reactor
         self._unsent = Unsent(reactor) if unsent is None else unsent
         self._refused: Answers = Counter() if refused is None else refused
-        self._service = service
+        self._answerer = answerer
         self._policy = policy
         self._rights: Rights | None = None  # None: this peer may do everything
         self._use(limits, access_log)
@@ -161,7 +166,7 @@ class Session:
         self._on_timeout = on_timeout
         self._parser = RequestParser(limits.max_line)
         self._slots: list[_Slot] = []  # replies owed, in order
-        self._open = 0  # slots whose requests are with the service
+        self._open = 0  # slots whose requests are with the answerer
         self._open_action = _LIST  # of the last one that was started
         self._long: _ListSlot | None = None  # the first slot, while its reply is being written in pieces
         self._held: Request | None = None  # parsed, but it must wait for those before it, or for room
@@ -189,8 +194,11 @@ class Session:
     def data_received(self, data: bytes) -> None:
         if self._quiet:
             replies = self._replies_to(data, self._reactor.now)
-            if replies is not None:
+            if replies:
                 self.transport.write(replies)
+                return
+            if replies is not None:
+                self._owe_chunk()
                 return
             request = self._parser.sole_request(data)
             if request is not None:
@@ -234,6 +242,17 @@ class Session:
         else:
             self._send_pieces(self._long)
 
+    # -- From the answerer --
+
+    @property
+    def peer(self) -> str:
+        return self.transport.peer
+
+    def answered(self, replies: bytes) -> None:
+        if not self.is_gone:
+            # Nothing was owed when the fast way took its chunk, so its slot is the first one until now.
+            self._answered(self._slots[0], replies)
+
     # -- From the budget --
 
     def give_up(self) -> None:
@@ -266,7 +285,7 @@ class Session:
         # The fast way knows no single requests: an access log rules it out, and so do rules about what to read.
         reads_everything = self._rights is None or self._rights.reads_everything
         is_fast = reads_everything and self._access_log is None
-        self._replies_to = self._service.fast_way() if is_fast else no_replies
+        self._replies_to = self._answerer.fast_way(self) if is_fast else no_replies
 
     def drain(self) -> None:
         """Answer every whole request that has arrived by now, in the kernel's buffer too, then close."""
@@ -294,8 +313,18 @@ class Session:
         if replies is None:
             return data
         self._line_began = None
-        self.transport.write(replies)
+        if replies:
+            self.transport.write(replies)
+        else:
+            self._owe_chunk()
         return data[end:]
+
+    def _owe_chunk(self) -> None:
+        """The fast way has taken a chunk of SHOWs and will call `answered`: one slot holds the place of them all."""
+        self._quiet = False
+        self._open = 1
+        self._open_action = _SHOW
+        self._slots.append(_Slot(None, None, self._reactor.now))
 
     def _ask(self, request: Request) -> None:
         """Start the one request of a connection that owes nothing: what `_advance` would come to, in half the time."""
@@ -353,12 +382,14 @@ class Session:
         action, other = request.action, self._open_action
         if self._open and (is_write is not other.is_write or action is _LIST or other is _LIST):
             return False
+        if is_write and self._open and not self._answerer.keeps_order:
+            return False
         if action is _LIST:
             return self._start_list(request)
-        slot = _Slot(request, self._service.cached(request), self._reactor.now)
+        slot = _Slot(request, self._answerer.cached(request), self._reactor.now)
         if slot.reply is None:
-            if not self._service.start(request, partial(self._answered, slot), self):
-                self._await_room(partial(self._service.when_room, request))
+            if not self._answerer.start(request, partial(self._answered, slot), self):
+                self._await_room(partial(self._answerer.when_room, request))
                 return False
             self._open += 1
             self._open_action = action
@@ -370,8 +401,8 @@ class Session:
             self._await_room(self._unsent.when_room)
             return False
         slot = _ListSlot(request, self._reactor.now)
-        if not self._service.start(request, partial(self._listed, slot), self):
-            self._await_room(partial(self._service.when_room, request))
+        if not self._answerer.start(request, partial(self._listed, slot), self):
+            self._await_room(partial(self._answerer.when_room, request))
             return False
         self._open += 1
         self._open_action = _LIST

@@ -467,7 +467,7 @@ def counted(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
             answered.append(chunk)
         return replies
 
-    monkeypatch.setattr(bench.service, "fast_way", lambda: counting)
+    monkeypatch.setattr(bench.service, "fast_way", lambda _: counting)
     return answered
 
 
