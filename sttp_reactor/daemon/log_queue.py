@@ -6,22 +6,30 @@ bounded queue; what does not fit is dropped and counted, and the log says how mu
 
 A thread takes from the queue. A process that forks cannot have one, because a child has only the thread that forked:
 there, whoever logs also writes, as much as can be written at once.
+
+Where several processes log to one place, each record is written under a lock that they share (`log_lock`).
 """
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import signal
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Final
 
+from sttp_reactor.daemon.log_lock import LogLock
 from sttp_reactor.limits import LOG_WAITING_BYTES
 from sttp_reactor.log_lines import LineWriter
 
 # Who has no thread waits this long for a reader that is merely busy; and no longer at all once it has taken nothing.
 _WAIT_SECONDS: Final = 0.05
+# A thread waits this long for another process that writes a record; as a rule that takes a millisecond.
+_LOCK_SECONDS: Final = 1.0
 
 
 class LogQueue:
@@ -34,13 +42,16 @@ class LogQueue:
         *,
         has_thread: bool,
         most_waiting: int = LOG_WAITING_BYTES,
+        lock: LogLock | None = None,
     ) -> None:
-        """`tell_dropped(lines)` makes the line that says how many are missing; the thread calls it, or `put` does."""
+        """`tell_dropped(lines)` makes the line that says how many are missing; the thread calls it, or `put` does.
+        `lock` is shared with other processes that write to the same place."""
         self._writer = LineWriter(descriptor)
         self._tell_dropped = tell_dropped
         self._most_waiting = most_waiting
-        self._waiting: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
-        self._unwritten = b""  # taken from the queue, but not written yet; only where there is no thread
+        self.lock = lock
+        self._waiting: queue.SimpleQueue[list[bytes] | None] = queue.SimpleQueue()  # records, each in its pieces
+        self._unwritten: deque[bytes] = deque()  # pieces taken from the queue; only where there is no thread
         # What waits is the difference. Two counts, because each has one thread that adds to it.
         self._put_bytes = self._written_bytes = 0
         self._refused = 0
@@ -63,8 +74,7 @@ class LogQueue:
             self._refused += data.count(b"\n")
         else:
             self._put_bytes += len(data)
-            for piece in self._writer.pieces(data):
-                self._waiting.put(piece)
+            self._waiting.put(list(self._writer.pieces(data)))
         if self._thread is None:
             self._write_without_thread(0.0 if self._is_stuck else _WAIT_SECONDS)
 
@@ -78,22 +88,28 @@ class LogQueue:
         return not self._thread.is_alive()
 
     def _write_for_ever(self) -> None:
-        while (piece := self._waiting.get()) is not None:
-            self._write(piece)
-            if self._waiting.empty():
-                self._maybe_tell()
+        while (record := self._waiting.get()) is not None:
+            with self._turn(_LOCK_SECONDS):
+                for piece in record:
+                    self._write(piece)
+                if self._waiting.empty():
+                    self._maybe_tell()
         self._maybe_tell()
+
+    def _turn(self, patience: float) -> AbstractContextManager[None]:
+        return contextlib.nullcontext() if self.lock is None else self.lock.held(patience)
 
     def _write_without_thread(self, patience: float) -> None:
         """A pipe that can be written at all takes a piece, because those are small; so nobody waits in the write."""
         deadline = time.monotonic() + patience
-        while self._unwritten or not self._waiting.empty():
-            self._unwritten = self._unwritten or self._waiting.get() or b""
-            self._is_stuck = not self._writer.wait(max(0.0, deadline - time.monotonic()))
-            if self._is_stuck:
-                return
-            piece, self._unwritten = self._unwritten, b""
-            self._write(piece)
+        with self._turn(patience):
+            while self._unwritten or not self._waiting.empty():
+                if not self._unwritten:
+                    self._unwritten.extend(self._waiting.get() or ())
+                self._is_stuck = not self._writer.wait(max(0.0, deadline - time.monotonic()))
+                if self._is_stuck:
+                    return
+                self._write(self._unwritten.popleft())
         if self.dropped > self._told and self._writer.wait(0.0):
             self._maybe_tell()
 

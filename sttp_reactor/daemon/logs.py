@@ -17,6 +17,7 @@ import threading
 from collections.abc import Iterable, Iterator
 from typing import Any, Final, TextIO
 
+from sttp_reactor.daemon.log_lock import LogLock
 from sttp_reactor.daemon.log_queue import LogQueue
 from sttp_reactor.limits import LOG_CLOSE_SECONDS
 from sttp_reactor.log_lines import timestamp
@@ -110,8 +111,9 @@ def set_up(level: str, style: str, stream: TextIO | None = None) -> logging.Hand
 def waiting_for_nobody(*, has_thread: bool = True) -> Iterator[None]:
     """Within, no record keeps anybody waiting, however slowly standard error takes them; see `log_queue`.
 
-    `has_thread` says that this process may have one; for one that forks it is False. A child enters its own. What is
-    left at the end gets LOG_CLOSE_SECONDS, and if they are not enough nothing is written any more.
+    `has_thread` says that this process may have one; for one that forks it is False. A child enters its own, and
+    shares a lock with its parent, so that the records of all of them stay whole. What is left at the end gets
+    LOG_CLOSE_SECONDS, and if they are not enough nothing is written any more.
     """
     handler = next(iter(_handlers()), None)
     descriptor = None if handler is None else _descriptor_of(handler.stream)
@@ -120,11 +122,15 @@ def waiting_for_nobody(*, has_thread: bool = True) -> Iterator[None]:
         return
     # A child's copy of its parent's queue may hold records, which are the parent's to write.
     previous = None if has_thread else handler.queue
-    queue = handler.queue = LogQueue(descriptor, _tell_dropped, has_thread=has_thread)
+    inherited = None if handler.queue is None else handler.queue.lock
+    lock = inherited if has_thread else LogLock()
+    queue = handler.queue = LogQueue(descriptor, _tell_dropped, has_thread=has_thread, lock=lock)
     try:
         yield
     finally:
         is_written = queue.close(LOG_CLOSE_SECONDS)
+        if lock is not None and lock is not inherited:
+            lock.close()
         if is_written:
             for each in _handlers():
                 if each.queue is queue:

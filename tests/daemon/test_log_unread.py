@@ -9,7 +9,7 @@ import re
 import resource
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TextIO
 
@@ -17,7 +17,8 @@ import pytest
 from operating import Operated, operated
 from running import PATIENCE_SECONDS
 
-from sttp_reactor.daemon import logs
+from sttp_reactor.daemon import log_queue, logs
+from sttp_reactor.daemon.log_lock import LogLock
 from sttp_reactor.daemon.log_queue import LogQueue
 
 CONNECTIONS = 600
@@ -100,6 +101,72 @@ def test_a_reader_that_is_gone_costs_lines_only(has_thread: bool) -> None:
     assert queue.close(PATIENCE_SECONDS)
     os.close(writer)
     assert queue.dropped == 6
+
+
+def written_by_children(pipe: Pipe, count: int, write: Callable[[int], None]) -> bytes:
+    """What `count` processes, which call `write` with their numbers, have written together."""
+    pids = []
+    for number in range(count):
+        if (pid := os.fork()) == 0:
+            try:
+                write(number)
+            finally:
+                os._exit(0)
+        pids.append(pid)
+    pipe.close_writer()
+    received = pipe.rest()
+    for pid in pids:
+        os.waitpid(pid, 0)
+    return received
+
+
+@pytest.mark.parametrize("has_thread", [True, False])
+def test_records_of_several_processes_stay_whole_however_long(
+    pipe: Pipe, has_thread: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("_WAIT_SECONDS", "_LOCK_SECONDS"):  # this machine may be busy with other things
+        monkeypatch.setattr(log_queue, name, PATIENCE_SECONDS)
+    lock = LogLock()
+
+    def block(number: int) -> bytes:
+        return b"%d begins\n" % number + (b"    %d " % number + b"x" * 200 + b"\n") * 100
+
+    def write(number: int) -> None:
+        queue = LogQueue(pipe.writer, tell_dropped, has_thread=has_thread, lock=lock)
+        for _ in range(20):
+            queue.put(block(number))
+        queue.close(PATIENCE_SECONDS)
+
+    received = written_by_children(pipe, 3, write)
+    lock.close()
+    blocks = re.findall(rb"\d begins\n(?:    .*\n)*", received)
+    assert b"".join(blocks) == received
+    assert sorted(blocks) == sorted(block(number) for number in range(3) for _ in range(20))
+
+
+def test_a_process_that_is_stopped_or_killed_in_its_turn_keeps_nobody_from_logging(pipe: Pipe) -> None:
+    lock = LogLock()
+    reader, writer = os.pipe()
+    if (holder := os.fork()) == 0:
+        with lock.held(0.0):
+            os.write(writer, b".")
+            signal.pause()
+        os._exit(0)
+    try:
+        os.read(reader, 1)
+        queue = LogQueue(pipe.writer, tell_dropped, has_thread=False, lock=lock)
+        queue.put(b"one\n")
+        assert os.read(pipe.reader, 100) == b"one\n"
+        os.kill(holder, signal.SIGKILL)
+        os.waitpid(holder, 0)
+        with lock.held(0.0):
+            if (other := os.fork()) == 0:
+                os._exit(lock._take(lock._descriptor or 0, 0.0))
+            assert os.waitpid(other, 0)[1] == 0, "it is ours: another process does not get it"
+    finally:
+        os.close(reader)
+        os.close(writer)
+        lock.close()
 
 
 def test_its_thread_hears_no_signal(pipe: Pipe) -> None:
