@@ -8,8 +8,9 @@ asks from then on starts a new one.
 A change can be seen before it is acknowledged: by a LIST, or by a SHOW in another process. Whoever asks after somebody
 has seen it must see it too (PROTOCOL.md section 2), so while a change is under way what is cached of its file is not
 shown, reads that begin meanwhile are not cached, and nobody joins one that a worker has begun. Where several processes
-serve the files, `team` says which are changing. A process that is alone notes it itself, and only for what changes
-names: of an UPDATE nobody is shown anything before all are, because everybody shares its cache and its reads.
+serve the files, `team` says which are changing; a process that is alone notes it itself. It cannot do without because
+everybody shares its cache and its reads: a read that an earlier change has cast out of `_reads` may still look at the
+file, and show what a later change has put there, while another one has brought what was there before.
 
 Replies are bytes, ready to send; the cache keeps them as they are.
 """
@@ -60,7 +61,6 @@ _OPERATIONS: Final = {
     Action.DELETE: Operation.DELETE,
 }
 _SHOW: Final = Action.SHOW  # a module's name is quicker than an enum's on CPython 3.11
-_UPDATE: Final = Action.UPDATE
 _OK: Final = Status.OK
 _DONE: Final = {Action.CREATE: Status.CREATED, Action.UPDATE: Status.OK, Action.DELETE: Status.DELETED}
 
@@ -138,7 +138,7 @@ class Service:
         self._team = team
         self._warn = unthrottled(log) if throttle is None else throttle.warn
         self._reads: dict[bytes, _Read] = {}
-        self._changing: dict[bytes, int] = {}  # without a team: CREATEs and DELETEs under way, by cache key
+        self._changing: dict[bytes, int] = {}  # without a team: changes under way, by cache key
         self._readers = self._make_readers("sttp-read", disk_threads, QUEUED_JOBS)
         # A LIST may take a thousand times as long as a SHOW, so SHOWs do not queue behind LISTs.
         self._listers = self._make_readers("sttp-list", min(disk_threads, LIST_THREADS), QUEUED_LISTS)
@@ -225,7 +225,7 @@ class Service:
     def _start_change(self, request: Request, done: Done, waiter: Waiter) -> bool:
         if not self._writer.submit(_Change(request, self._loop.now, done, waiter)):
             return False
-        if self._team is None and request.action is not _UPDATE:
+        if self._team is None:
             key = _key(request.path)
             self._changing[key] = self._changing.get(key, 0) + 1
             self._forget(key)
@@ -384,11 +384,9 @@ class Service:
         self._warn("server_error", "answered %s", printable(reply.decode().rstrip()), cause=cause)
 
     def _changed(self, request: Request) -> None:
-        """Even where it failed: then nobody knows what is in the file, and looking costs little."""
+        """The store is done with it. What was known of the file was forgotten before, and nothing kept since."""
         key = _key(request.path)
-        if request.action is _UPDATE:
-            self._forget(key)
-        elif self._changing[key] > 1:
+        if self._changing[key] > 1:
             self._changing[key] -= 1
         else:
             del self._changing[key]

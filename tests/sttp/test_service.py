@@ -414,6 +414,34 @@ def test_a_read_is_done_for_the_one_who_stays(bench: Bench) -> None:
     assert replies == [b"200 /b OK\nother\n"] * 3
 
 
+def test_what_a_slow_worker_has_shown_is_not_taken_back_by_a_quick_one(bench: Bench) -> None:
+    """The slow one stops between being told to read and reading. So it reads what a second update has put there, before
+    that is acknowledged, and while the quick one has what the first update had put there."""
+    slow_gate = bench.store.gate("before show /a")
+    slow = bench.start(SHOW)
+    slow_gate.wait_until_reached()
+    bench.ask(b"UPDATE /a first")
+    quick_gate = bench.store.gate("after show /a")
+    quick = bench.start(SHOW)
+    bench.wake_another_reader()
+    quick_gate.wait_until_reached()
+    commit_gate = bench.store.gate("after commit")
+    written = bench.start(b"UPDATE /a second")
+    commit_gate.wait_until_reached()
+    slow_gate.open()
+    bench.until(lambda: bool(slow))
+    assert slow == [b"200 /a OK\nsecond\n"], "it is in the file, and may be shown"
+    later = [bench.start(SHOW)]
+    quick_gate.open()
+    bench.until(lambda: bool(quick))
+    later.append([bench.ask(SHOW)])
+    bench.until(lambda: all(later))
+    assert later == [slow, slow]
+    assert not written
+    commit_gate.open()
+    bench.until(lambda: bool(written))
+
+
 def test_an_abandoned_read_is_not_joined(bench: Bench) -> None:
     gate = bench.store.gate("before show /a")
     bench.start(SHOW)
