@@ -22,6 +22,7 @@ MAX_LINE_BYTES: Final = 8192
 
 DEFAULT_PORT: Final = 8080
 DEFAULT_TLS_PORT: Final = 8443
+DEFAULT_HTTP_PORT: Final = 8081
 
 # -- Time (seconds). A peer is closed when it keeps us waiting for longer. --
 

@@ -41,7 +41,8 @@ LAYERS = {
     "client": f"{GROUND} wire",
     "load": f"{GROUND} wire client",
     "sttp": f"{GROUND} log_lines metrics net wire config store",
-    "daemon": f"{GROUND} log_lines metrics net config sttp",
+    "gateway": f"{GROUND} log_lines metrics net http wire config store sttp",
+    "daemon": f"{GROUND} log_lines metrics net config sttp gateway",
     "cli": f"{GROUND} command net wire config client load sttp daemon",
     "services": f"{GROUND} command net http",
 }

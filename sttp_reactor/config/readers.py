@@ -179,6 +179,21 @@ def addresses() -> Reader:
     return Reader("an IP address, a host name, a Unix socket's path that begins with '/', or a list of them", read)
 
 
+def host_names() -> Reader:
+    """One name, a list of them, or an empty list; in lower case, as they are compared."""
+
+    def read(value: Value) -> tuple[str, ...]:
+        found = []
+        for item in value.items():
+            name = item.text.lower()
+            if item.shape is not Shape.TEXT or len(name) > 253 or not _HOST_NAME.fullmatch(name):
+                raise Unfit(item)
+            found.append(name)
+        return tuple(dict.fromkeys(found))
+
+    return Reader("a host's name without a port, or a list of them", read)
+
+
 def _address(value: Value) -> str:
     # The client and the load tool understand a Unix socket's path with "unix:" before it too.
     text = value.text.removeprefix("unix:") if value.text.startswith("unix:/") else value.text

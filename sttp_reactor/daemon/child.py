@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from sttp_reactor.daemon import logs
 from sttp_reactor.daemon.control import Control, Message
+from sttp_reactor.daemon.doors import open_gateway
 from sttp_reactor.daemon.reload import Change
 from sttp_reactor.daemon.report import details, report
 from sttp_reactor.daemon.samples import Pulse, process_samples
@@ -62,7 +63,7 @@ def serve(
     began with one of its children can be resumed with another; with its `claim` on the docroot, all may serve that.
     """
     with logs.waiting_for_nobody():
-        server = Server(settings, team=member, sockets=sockets, tls=tls, claim=claim)
+        server = Server(settings, team=member, sockets=sockets, tls=tls, claim=claim, open_door=open_gateway)
         return _serve(server, member, control, blocked, sign_seconds)
 
 
@@ -75,7 +76,7 @@ def _serve(
         control.send(0, FAILED, str(error), patience=CONTROL_SECONDS)
         return 1
     try:
-        registry = registry_of(server, member)
+        registry = registry_of(server)
         orders = Orders(server, control, registry)
         # Ctrl-C at a terminal, `pkill sttpd`, or a service manager that means all of a group reaches everybody; the
         # parent passes it on by the control socket, and once is enough: a second one would mean "at once", and what
@@ -95,12 +96,10 @@ def _serve(
     return 0
 
 
-def registry_of(server: Server, member: Member | None) -> Registry:
-    """What this process counts; `member` is None where it is the only one."""
-    registry = Registry() if member is None else Registry(member.board, member.place)
-    registry.add(server.samples)
-    registry.add(process_samples)
-    return registry
+def registry_of(server: Server) -> Registry:
+    """What this process counts."""
+    server.registry.add(process_samples)
+    return server.registry
 
 
 def log_report(server: Server, registry: Registry) -> None:

@@ -23,7 +23,15 @@ from sttp_reactor.sttp.server import Server, session_limits
 from sttp_reactor.sttp.settings import Settings
 
 # What says where to listen.
-LISTENING: Final = ("listen_address", "port", "tls.port")
+LISTENING: Final = (
+    "listen_address",
+    "port",
+    "tls.port",
+    "http.enabled",
+    "http.listen_address",
+    "http.port",
+    "http.tls",
+)
 
 # The same, and what it takes to listen for TLS: with a certificate there are endpoints for it, without one none.
 ENDPOINTS: Final = (*LISTENING, "tls.certificate")
@@ -41,6 +49,7 @@ class Change:
         self._settings = settings
         self._endpoints = endpoints
         self._tls = tls_context_of(settings, endpoints)
+        server.prepare_door(endpoints)
         self._access_log = server.access_log
         self._opened: AccessLog | None = None
         if differences(TABLE, server.settings, settings, ("log.access", "log.format")):
@@ -61,6 +70,8 @@ class Change:
         if differences(TABLE, before, settings, ACCESS):
             server.use_access(settings)
         server.use_tls(self._tls, settings)
+        if server.door is not None:
+            server.door.reconfigure()
         for listener in server.listeners.values():
             listener.write_timeout = settings.limits.write_timeout
         server.listen(sockets)

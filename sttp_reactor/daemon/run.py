@@ -15,6 +15,7 @@ from functools import partial
 from sttp_reactor.config import Loaded
 from sttp_reactor.daemon import logs
 from sttp_reactor.daemon.child import log_report, registry_of
+from sttp_reactor.daemon.doors import open_gateway
 from sttp_reactor.daemon.lifecycle import SIGNALS, Lifecycle, signals_blocked
 from sttp_reactor.daemon.processes import Parent
 from sttp_reactor.daemon.ration import Ration
@@ -66,10 +67,10 @@ def _prepare_interpreter() -> None:
 
 def _run_alone(lifecycle: Lifecycle, activated: Sockets | None) -> int:
     with signals_blocked():
-        server = Server(lifecycle.settings, sockets=activated)
+        server = Server(lifecycle.settings, sockets=activated, open_door=open_gateway)
         server.start()
         try:
-            registry = registry_of(server, None)
+            registry = registry_of(server)
             registry.add(lifecycle.samples)
             _listen_to_signals(server, lifecycle, registry, binds=activated is None)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)  # whoever called us may have blocked them already

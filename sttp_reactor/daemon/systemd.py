@@ -17,7 +17,7 @@ from typing import Final, NamedTuple
 from sttp_reactor.errors import StartError
 from sttp_reactor.limits import LOG_AGAIN_SECONDS
 from sttp_reactor.net.address import Address
-from sttp_reactor.net.endpoints import TLS_NAME, Endpoint, Sockets
+from sttp_reactor.net.endpoints import HTTP_NAME, HTTPS_NAME, TLS_NAME, Endpoint, Sockets
 from sttp_reactor.net.listener import set_options
 from sttp_reactor.printable import printable
 
@@ -153,7 +153,8 @@ def activated_endpoints(activated: Iterable[Activated]) -> Sockets | None:
     set here as `bind` sets them."""
     sockets: Sockets = {}
     for name, sock in activated:
-        sockets[Endpoint(Address(sock.family, sock.getsockname()), tls=name == TLS_NAME)] = sock
+        kind = HTTP_NAME if name in (HTTP_NAME, HTTPS_NAME) else ""
+        sockets[Endpoint(Address(sock.family, sock.getsockname()), name in (TLS_NAME, HTTPS_NAME), kind)] = sock
         if sock.family != socket.AF_UNIX:
             set_options(sock)
     return sockets or None

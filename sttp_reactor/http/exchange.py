@@ -15,9 +15,16 @@ if TYPE_CHECKING:
     from sttp_reactor.http.session import Session
 
 Handler = Callable[[Request, "Exchange"], Response | None]
+# (session, request, status, bytes of the body, seconds since the request's last byte); the request is None where what
+# came was none.
+OnAnswered = Callable[["Session", Request | None, int, int, float], None]
 
 
 def _nothing() -> None:
+    pass
+
+
+def nobody_asks(_session: Session, _request: Request | None, _status: int, _bytes: int, _seconds: float) -> None:
     pass
 
 
@@ -45,14 +52,12 @@ class Site:
         self.date = HttpDate(reactor)
         self.ready = ReadyAnswers(reactor, self.date)
         self.fast_way: Callable[[bytes], bytes | None] = self.ready.answer_to
+        self.keep: Callable[[bytes, Response, bytes, str], None] = self.ready.keep
         self.sessions: set[Session] = set()
         self.on_lost = _nothing
         """Called when a session has gone."""
-
-    def on_answered(
-        self, session: Session, request: Request | None, status: int, body_bytes: int, seconds: float
-    ) -> None:
-        """For whoever keeps a log. `request` is None where what came was none; `seconds` from its last byte on."""
+        self.on_answered: OnAnswered = nobody_asks
+        """For whoever keeps a log: called for every response that did not take the fast way."""
 
     def drain(self) -> None:
         """Answer what has been asked, and close. The listener is somebody else's."""
@@ -97,6 +102,10 @@ class Exchange:
         return self._session.is_gone
 
     @property
+    def connection(self) -> Session:
+        return self._session
+
+    @property
     def peer(self) -> str:
         return self._session.transport.peer
 
@@ -117,7 +126,7 @@ class Exchange:
         is_head = request.method == "HEAD"
         data = encode(response, date, is_head=is_head, closes=closes, extra=site.headers)
         if response.reusable and self._alone and not closes:
-            site.ready.keep(self._alone, data, date)
+            site.keep(self._alone, response, data, date)
         session.transport.write(data)
         self._over(response.status, 0 if is_head else len(response.body), closes=closes)
 

@@ -9,6 +9,7 @@ import time
 from email.utils import formatdate
 from typing import Final
 
+from sttp_reactor.http.messages import Response
 from sttp_reactor.net.reactor import Reactor
 
 # A head that a browser sends has 500 bytes; so this is some megabytes at the most. Then the oldest goes.
@@ -56,7 +57,7 @@ class ReadyAnswers:
         answer = self._joined[chunk] = self._date().encode().join(halves)
         return answer
 
-    def keep(self, request: bytes, answer: bytes, date: str) -> None:
+    def keep(self, request: bytes, _response: Response, answer: bytes, date: str) -> None:
         """From now on `request`, byte for byte, gets `answer`, which holds `date`. Nothing is kept of a long one."""
         if 0 < len(request) <= LONGEST_REQUEST:
             while len(self._halves) >= self._most:

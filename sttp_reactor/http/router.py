@@ -74,25 +74,27 @@ class Router(Generic[H]):
         found = _find(self._root, path.split("/")[1:], []) if path.startswith("/") else None
         if found is None:
             return sentence(404, "There is nothing here.")
-        table, values = found
+        table, values, is_rest = found
         route = table.get(method) or (table.get("GET") if method == "HEAD" else None)
         if route is None:
             return sentence(405, f"{method} is not for this.", ("Allow", ", ".join(_allowed(table))))
         handler, names = route
         try:
-            return Found(handler, dict(zip(names, map(_decoded, values), strict=True)))
+            decoded = [value if is_rest and value is values[-1] else _decoded(value) for value in values]
+            return Found(handler, dict(zip(names, decoded, strict=True)))
         except ValueError as error:
             return sentence(400, str(error))
 
 
-_Match = tuple[dict[str, tuple[H, list[str]]], list[str]]
+# The handlers, what stands in the path for their parameters, and whether the last one is "all that is left".
+_Match = tuple[dict[str, tuple[H, list[str]]], list[str], bool]
 # Above it, a path with parameters at each level could be walked in ways without number.
 _MAX_SEGMENTS: Final = 256
 
 
 def _find(node: _Node[H], segments: list[str], values: list[str]) -> _Match[H] | None:
     if not segments:
-        return (node.handlers, values) if node.handlers else None
+        return (node.handlers, values, False) if node.handlers else None
     first, rest = segments[0], segments[1:]
     if len(segments) <= _MAX_SEGMENTS:
         plain = node.plain.get(first)
@@ -104,7 +106,7 @@ def _find(node: _Node[H], segments: list[str], values: list[str]) -> _Match[H] |
             and (found := _find(node.parameter, rest, [*values, first])) is not None
         ):
             return found
-    return (node.rest, [*values, "/".join(segments)]) if node.rest else None
+    return (node.rest, [*values, "/".join(segments)], True) if node.rest else None
 
 
 def _allowed(table: dict[str, tuple[H, list[str]]]) -> list[str]:

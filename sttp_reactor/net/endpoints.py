@@ -16,15 +16,20 @@ from sttp_reactor.net.address import Address, format_sockaddr
 from sttp_reactor.net.listener import bind
 from sttp_reactor.net.unix_files import remove_file
 
-# FileDescriptorName= of a socket unit whose connections speak TLS. Any other name is as good as none.
+# FileDescriptorName= of a socket unit whose connections speak TLS, and of those that speak HTTP. Any other name is as
+# good as none.
 TLS_NAME: Final = "sttps"
+HTTP_NAME: Final = "http"
+HTTPS_NAME: Final = "https"
 
 
 class Endpoint(NamedTuple):
-    """One place to listen. `address` is the one configured: its port may be 0, which any free one will do for."""
+    """One place to listen. `address` is the one configured: its port may be 0, which any free one will do for. `kind`
+    names another protocol than the server's own that is spoken there, such as `http`."""
 
     address: Address
     tls: bool = False
+    kind: str = ""
 
     def __str__(self) -> str:
         return _named(str(self.address), self)
@@ -112,4 +117,8 @@ def names_of(sockets: Mapping[Endpoint, socket.socket]) -> list[str]:
 
 
 def _named(address: str, endpoint: Endpoint) -> str:
+    if endpoint.kind and endpoint.address.is_unix:
+        return f"{endpoint.kind}+unix:{address}"
+    if endpoint.kind:
+        return f"{endpoint.kind}{'s' if endpoint.tls else ''}://{address}"
     return f"sttps://{address}" if endpoint.tls else address

@@ -98,6 +98,11 @@ class Policy:
         self._rules = [(_matchers(rule), _grant(rule)) for rule in rules]
         self._read_only = read_only
 
+    @property
+    def everybody_reads(self) -> bool:
+        """There is no rule that could keep anybody from reading anything."""
+        return not self._rules
+
     def rights_of(self, peer: str, names: Sequence[str] = ()) -> Rights | None:
         """`peer` is a transport's, `names` are those in its verified certificate. None: it may do everything."""
         grants = self._grants_of(peer_of(peer, names)) if self._rules else [_everything(True)]

@@ -37,8 +37,13 @@ def _tls_nowhere(settings: Settings) -> Iterator[tuple[str, str]]:
             yield "port", "is the same as tls.port, which is for connections with TLS"  # the one that was surely set
         else:
             yield "tls.port", "is the same as port, which is for connections without TLS"
-    if all(address.startswith("/") for address in settings.listen_address):
+    if all(address.startswith("/") for address in settings.listen_address) and not settings.http.tls:
         yield "tls.certificate", "is of no use where listen_address has only Unix sockets, which are served without TLS"
+
+
+def _http_without_certificate(settings: Settings) -> Iterator[tuple[str, str]]:
+    if settings.http.tls and settings.tls.certificate is None:
+        yield "http.tls", "is of no use without tls.certificate"
 
 
 def _tls_in_docroot(settings: Settings) -> Iterator[tuple[str, str]]:
@@ -68,6 +73,7 @@ CONTRADICTIONS: tuple[Callable[[Settings], Iterator[tuple[str, str]]], ...] = (
     _log_in_docroot,
     _half_of_tls,
     _tls_nowhere,
+    _http_without_certificate,
     _tls_in_docroot,
     _certificates_that_nobody_shows,
 )

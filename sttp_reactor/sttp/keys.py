@@ -164,6 +164,34 @@ KEYS: Final = (
         "The TCP port of every address for TLS; 0 takes any free one.",
     ),
     Key(
+        "http.enabled",
+        False,
+        readers.boolean(),
+        "Whether the same files are served over HTTP too, with a page to look at, and metrics.",
+    ),
+    Key(
+        "http.listen_address",
+        ("127.0.0.1",),
+        readers.addresses(),
+        "Where to listen for HTTP, as for listen_address.",
+    ),
+    Key("http.port", limits.DEFAULT_HTTP_PORT, readers.whole(0, 65535), "The TCP port of every such address."),
+    Key(
+        "http.tls",
+        False,
+        readers.boolean(),
+        "Whether that is spoken over TLS, with tls.certificate and tls.client_ca.",
+    ),
+    Key("http.write", False, readers.boolean(), "Whether POST, PUT and DELETE are allowed over HTTP."),
+    Key(
+        "http.host_names",
+        (),
+        readers.host_names(),
+        "Further names under which browsers may ask for it; localhost and addresses always are. What asks for another"
+        " name is answered 421.",
+    ),
+    Key("http.debug", False, readers.boolean(), "Whether /debug/ is there, for clients on this machine."),
+    Key(
         "shutdown_timeout",
         limits.SHUTDOWN_TIMEOUT,
         readers.duration(zero=True),

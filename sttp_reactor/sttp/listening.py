@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from sttp_reactor.errors import StartError
 from sttp_reactor.net.address import resolve
-from sttp_reactor.net.endpoints import TLS_NAME, Endpoint
+from sttp_reactor.net.endpoints import HTTP_NAME, TLS_NAME, Endpoint
 from sttp_reactor.sttp.settings import Settings
 
 if TYPE_CHECKING:
@@ -21,6 +21,9 @@ def endpoints_of(settings: Settings) -> list[Endpoint]:
     if settings.tls.certificate is not None:
         found = [address for host in hosts for address in resolve(host, settings.tls.port)]
         endpoints += [Endpoint(address, tls=True) for address in found if not address.is_unix]
+    if settings.http.enabled:
+        found = [address for host in settings.http.listen_address for address in resolve(host, settings.http.port)]
+        endpoints += [Endpoint(each, tls=settings.http.tls and not each.is_unix, kind=HTTP_NAME) for each in found]
     return list(dict.fromkeys(endpoints))
 
 

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from sttp_reactor.metrics import Sample
+from sttp_reactor.errors import StartError
+from sttp_reactor.metrics import Registry, Sample
 from sttp_reactor.net.crowd import Crowd, address_of
 from sttp_reactor.net.endpoints import Endpoint, Sockets, bind_all, bind_here, names_of, remove_files
 from sttp_reactor.net.listener import Listener
@@ -21,6 +22,7 @@ from sttp_reactor.store.disk.store import DiskStore
 from sttp_reactor.sttp.access import Policy
 from sttp_reactor.sttp.access_log import AccessLog
 from sttp_reactor.sttp.cache import Cache
+from sttp_reactor.sttp.door import Door
 from sttp_reactor.sttp.listening import endpoints_of, tls_context_of
 from sttp_reactor.sttp.samples import samples_of
 from sttp_reactor.sttp.service import Service
@@ -62,15 +64,17 @@ class Server:
         sockets: Sockets | None = None,
         tls: TlsContext | None = None,
         claim: Claim | None = None,
+        open_door: Callable[[Server], Door] | None = None,
     ) -> None:
         """`store` and `reactor` can be given, for tests and for embedding; `team` where several processes serve one
         docroot; `sockets`, listening already, where somebody else has bound them and removes a Unix socket's file;
-        `tls`, where the files it is made of have been read already; `claim`, where others serve the same docroot."""
+        `tls`, where the files it is made of have been read already; `claim`, where others serve the same docroot;
+        `open_door`, which raises StartError, for what is spoken where an endpoint's `kind` is not empty."""
         self.settings = settings
         self.reactor = Reactor() if reactor is None else reactor
         self._store = DiskStore(settings.docroot, sync=settings.sync, claim=claim) if store is None else store
         self.session_limits = session_limits(settings)
-        self._policy = _policy(settings)
+        self.policy = _policy(settings)
         self._crowd = Crowd(settings.limits.max_connections_per_address)
         self.tls = tls
         self.handshakes = Handshakes(self.reactor, settings.limits.handshake_timeout, self._count_connections)
@@ -84,6 +88,10 @@ class Server:
         self._stopping = False
         self._hurried = False
         self.access_log: AccessLog | None = None
+        self.registry = Registry() if team is None else Registry(team.board, team.place)
+        self.registry.add(self.samples)
+        self._open_door = open_door
+        self.door: Door | None = None  # made when it is first needed
 
     @property
     def addresses(self) -> list[str]:
@@ -105,7 +113,9 @@ class Server:
             cache = self.make_cache(settings)
             self.service = Service(self.reactor, self._store, cache, settings.disk_threads, self._team, self.events)
             self._store.open(self.service.changed_elsewhere)
-            self.listen(bind_all(endpoints_of(settings), bind_here) if self._sockets is None else self._sockets)
+            endpoints = endpoints_of(settings) if self._sockets is None else list(self._sockets)
+            self.prepare_door(endpoints)
+            self.listen(bind_all(endpoints, bind_here) if self._sockets is None else self._sockets)
         except BaseException:
             self.close()
             raise
@@ -124,12 +134,14 @@ class Server:
         # Who waits to be accepted has connected, and has perhaps asked already, before we were told to stop.
         self.stop_listening(list(self.listeners), accept_waiting=True)
         self.handshakes.abort_all()
-        log.info("stopping%s: %d connections open", signal and f" on {signal}", len(self.sessions))
+        log.info("stopping%s: %d connections open", signal and f" on {signal}", self._open_here)
         seconds = self.settings.shutdown_timeout
         late = f"shutdown_timeout ({seconds:g} s) has passed"
         self.reactor.call_later(seconds, lambda: self._stop_now(late))
         for session in list(self.sessions):
             session.drain()
+        if self.door is not None:
+            self.door.drain()
         self._stop_if_empty()
 
     def close(self) -> None:
@@ -139,6 +151,8 @@ class Server:
         self.handshakes.abort_all()
         for session in list(self.sessions):
             session.transport.abort()
+        if self.door is not None:
+            self.door.abort()
         for refusal in list(self._refusals):
             refusal.transport.abort()
         patience = _LAST_SECONDS if self._hurried else self.settings.shutdown_timeout
@@ -172,6 +186,14 @@ class Server:
         cache = settings.cache
         return Cache(cache.max_files, cache.max_size, cache.expiration, self.reactor.clock) if cache.enabled else None
 
+    def prepare_door(self, endpoints: Iterable[Endpoint]) -> None:
+        """See to it that what these endpoints speak can be spoken. Raises StartError."""
+        kinds = {endpoint.kind for endpoint in endpoints} - {""}
+        if kinds and self.door is None:
+            if self._open_door is None:
+                raise StartError(f"nothing here speaks {', '.join(kinds)}")
+            self.door = self._open_door(self)
+
     def listen(self, sockets: Sockets) -> None:
         """Take over these, which are bound and listening."""
         timeout = self.settings.limits.write_timeout
@@ -183,7 +205,7 @@ class Server:
                 timeout,
                 self.events,
                 self._crowd,
-                partial(self._refuse_crowd, speaks_tls=endpoint.tls),
+                partial(self._refuse_crowd, endpoint),
             )
 
     def stop_listening(self, endpoints: Iterable[Endpoint], *, accept_waiting: bool = False) -> None:
@@ -200,9 +222,9 @@ class Server:
     def use_access(self, settings: Settings) -> None:
         """Go by these rules: connections that are there too, from their next request on."""
         self._crowd.limit = settings.limits.max_connections_per_address
-        self._policy = _policy(settings)
+        self.policy = _policy(settings)
         for session in self.sessions:
-            session.use_policy(self._policy)
+            session.use_policy(self.policy)
 
     def use_tls(self, context: TlsContext | None, settings: Settings) -> None:
         """Go by these from the next connection on. None leaves what was there, for who has been accepted already."""
@@ -212,36 +234,49 @@ class Server:
     # -- Within --
 
     @property
+    def _open_here(self) -> int:
+        return len(self.sessions) + (0 if self.door is None else self.door.connections)
+
+    @property
     def _connections_here(self) -> int:
-        return len(self.sessions) + len(self.handshakes.under_way)
+        return self._open_here + len(self.handshakes.under_way)
 
     def _factory_for(self, endpoint: Endpoint) -> Callable[[], Protocol]:
+        make_protocol, to_plain = self._make_protocol, _SPEAK_TLS
+        if endpoint.kind and (door := self.door) is not None:
+            make_protocol, to_plain = partial(self._make_other, door), door.speak_tls
         if not endpoint.tls:
-            return self._make_protocol
+            return make_protocol
         from sttp_reactor.net.tls import TlsFactory  # imported late, for the reason that `tls_context_of` has
 
-        make_layer = TlsFactory(
-            self.reactor, self._tls_context, self._make_protocol, self.handshakes, to_plain=_SPEAK_TLS
-        )
+        make_layer = TlsFactory(self.reactor, self._tls_context, make_protocol, self.handshakes, to_plain=to_plain)
         return partial(self._make_layer, make_layer)
 
     def _make_layer(self, make_layer: Callable[[], Protocol]) -> Protocol:
         """A handshake is dear, and needed even to refuse somebody politely: beyond a few, they are just closed."""
-        most = self.settings.limits.max_connections
-        if self.connections < most + _REFUSALS_LINGERING:
+        if self.connections < self.settings.limits.max_connections + _REFUSALS_LINGERING:
             return make_layer()
-        self.events.warn("max_connections", "limits.max_connections (%d) is reached; refusing connections", most)
-        return _Refusal(self.reactor, self._refusals, b"")
+        return self._refuse(b"")
 
     def _tls_context(self) -> ssl.SSLContext:
         assert self.tls is not None  # there would be no such listener
         return self.tls.context
 
-    def _make_protocol(self) -> Protocol:
+    def _refuse(self, line: bytes) -> Protocol:
         most = self.settings.limits.max_connections
-        if self.connections >= most:
-            self.events.warn("max_connections", "limits.max_connections (%d) is reached; refusing connections", most)
-            return _Refusal(self.reactor, self._refusals, _FULL)
+        self.events.warn("max_connections", "limits.max_connections (%d) is reached; refusing connections", most)
+        return _Refusal(self.reactor, self._refusals, line)
+
+    def _make_other(self, door: Door) -> Protocol:
+        if self.connections >= self.settings.limits.max_connections:
+            return self._refuse(door.full)
+        protocol = door.make_protocol()
+        self._count_connections()
+        return protocol
+
+    def _make_protocol(self) -> Protocol:
+        if self.connections >= self.settings.limits.max_connections:
+            return self._refuse(_FULL)
         session = Session(
             self.reactor,
             self.service,
@@ -249,7 +284,7 @@ class Server:
             self._session_lost,
             self.access_log,
             self._session_timed_out,
-            self._policy,
+            self.policy,
             self.unsent,
             self.service.counts.of_sessions,
         )
@@ -257,12 +292,13 @@ class Server:
         self._count_connections()
         return session
 
-    def _refuse_crowd(self, peer: str, *, speaks_tls: bool) -> Protocol:
+    def _refuse_crowd(self, endpoint: Endpoint, peer: str) -> Protocol:
         name, most = "max_connections_per_address", self._crowd.limit
         message = "limits.%s (%d) is reached by %s; refusing its connections"
         self.events.warn(name, message, name, most, peer, cause=address_of(peer))
         # In the place of a handshake the line would only puzzle; and a handshake is what a crowd must not get.
-        return _Refusal(self.reactor, self._refusals, b"" if speaks_tls else _CROWDED)
+        line = self.door.crowded if endpoint.kind and self.door is not None else _CROWDED
+        return _Refusal(self.reactor, self._refusals, b"" if endpoint.tls else line)
 
     def _count_connections(self) -> None:
         if self._team is not None:
@@ -270,6 +306,10 @@ class Server:
 
     def _session_lost(self, session: Session) -> None:
         self.sessions.discard(session)
+        self.connection_lost()
+
+    def connection_lost(self) -> None:
+        """One connection fewer; the door calls it for its own."""
         self._count_connections()
         self._stop_if_empty()
 
@@ -284,7 +324,7 @@ class Server:
             self.events.warn(name, "limits.%s has passed; closing the connection of %s", name, session.transport.peer)
 
     def _stop_if_empty(self) -> None:
-        if not self._stopping or self.sessions:
+        if not self._stopping or self._open_here:
             return
         if self.service.under_way:
             # For a client that has left, but a write is a write. Waiting here, a second signal is still heard.
@@ -293,10 +333,12 @@ class Server:
             self.reactor.stop()
 
     def _stop_now(self, why: str) -> None:
-        log.warning("%s: closing %d connections that are not done", why, len(self.sessions))
+        log.warning("%s: closing %d connections that are not done", why, self._open_here)
         self._hurried = True
         for session in list(self.sessions):
             session.transport.abort()
+        if self.door is not None:
+            self.door.abort()
         self.reactor.stop()
 
 

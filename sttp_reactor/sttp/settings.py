@@ -64,6 +64,19 @@ class TlsSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class HttpSettings:
+    """The gateway. `listen_address` is as that of `Settings`; `host_names` are lower-case names without a port."""
+
+    enabled: bool
+    listen_address: tuple[str, ...]
+    port: int
+    tls: bool
+    write: bool
+    host_names: tuple[str, ...]
+    debug: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """The whole configuration. A key's dotted name is its attribute: `cache.max_files` is `settings.cache.max_files`.
 
@@ -82,5 +95,6 @@ class Settings:
     cache: CacheSettings
     limits: LimitSettings
     tls: TlsSettings
+    http: HttpSettings
     shutdown_timeout: float
     log: LogSettings

@@ -88,6 +88,7 @@ SCALARS = [
     ("tls.min_version", "1.2", "1.2"),
     ("tls.min_version", "1.3", "1.3"),
     ("tls.port", "0", 0),
+    ("http.host_names", "Notes.Example.ORG", ("notes.example.org",)),
 ]
 
 
@@ -114,6 +115,8 @@ def test_a_scalar_in_a_flag(name: str, text: str, expected: Any) -> None:
         ("docroot: '2026'", "docroot", Path("2026")),
         ("tls: {certificate: c.pem, key: k}", "tls.certificate", Path("c.pem")),
         ("tls: {min_version: '1.3'}", "tls.min_version", "1.3"),
+        ("http: {host_names: [a, B, a]}", "http.host_names", ("a", "b")),
+        ("http: {host_names: []}", "http.host_names", ()),
         ("docroot: 2026-11-21", "docroot", Path("2026-11-21")),
         ("docroot: |-\n  /srv/x\n", "docroot", Path("/srv/x")),
         ("docroot: '/srv/\\n'", "docroot", Path("/srv/\\n")),
@@ -191,6 +194,15 @@ def test_the_published_configuration_and_defaults(tmp_path: Path, monkeypatch: p
             "handshake_timeout": 10.0,
         },
         "tls": {"certificate": None, "key": None, "client_ca": None, "min_version": "1.2", "port": 8443},
+        "http": {
+            "enabled": False,
+            "listen_address": ("127.0.0.1",),
+            "port": 8081,
+            "tls": False,
+            "write": False,
+            "host_names": (),
+            "debug": False,
+        },
         "shutdown_timeout": 10.0,
         "log": {"level": "info", "format": "text", "access": False},
     }

@@ -56,6 +56,14 @@ def test_the_text_with_its_origins(tmp_path: Path) -> None:
         "  client_ca: false # default\n"
         '  min_version: "1.2" # default\n'
         "  port: 8443 # default\n"
+        "http:\n"
+        "  enabled: false # default\n"
+        '  listen_address: "127.0.0.1" # default\n'
+        "  port: 8081 # default\n"
+        "  tls: false # default\n"
+        "  write: false # default\n"
+        "  host_names: [] # default\n"
+        "  debug: false # default\n"
         "log:\n"
         "  level: debug # -v\n"
         "  format: text # default\n"

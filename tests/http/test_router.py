@@ -48,7 +48,7 @@ def router() -> Router[str]:
         ("GET", "/api/a+b", "greet", {"name": "a+b"}),
         ("GET", "/files/", "show", {"path": ""}),
         ("GET", "/files/a/b//c/", "show", {"path": "a/b//c/"}),
-        ("PUT", "/files/a", "replace", {"path": "a"}),
+        ("PUT", "/files/a%2Fb%", "replace", {"path": "a%2Fb%"}),  # as it was sent
     ],
 )
 def test_found(router: Router[str], method: str, path: str, handler: str, parameters: dict[str, str]) -> None:

@@ -66,6 +66,8 @@ def promised_prints(block: Block) -> list[str]:
 
 
 def blurred(line: str) -> str:
-    """`line` without what is another one each time: how long something took, and what time it is."""
+    """`line` without what is another one each time: how long something took, what time it is, and in which folder."""
     line = re.sub(r"\b\d+\.\d+ ms\b", "N ms", line)
+    line = re.sub(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", "TIME", line)
+    line = re.sub(r"docroot /[^;]+/", "docroot FOLDER/", line)
     return re.sub(r"\w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT", "DATE", line).rstrip()

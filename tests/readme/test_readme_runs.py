@@ -120,7 +120,7 @@ def test_what_readme_says_is_so(copy: Copy, turn: str) -> None:
 
 def is_out_of_reach(block: Block) -> bool:
     """It needs what is not installed here: an extra, or a program of somebody else."""
-    needs_http = "services.hello" in block.text
+    needs_http = "services.hello" in block.text or "http.enabled=" in block.text
     return needs_http and (find_spec("httptools") is None or shutil.which("curl") is None)
 
 
@@ -140,7 +140,7 @@ def in_bash(command: Command) -> str:
         return f"{command.line}\nprintf '\\0%d\\0' $?"
     # In the background: its lines have come when there are as many as README shows.
     wait = f"until [ $(wc -l <said) -ge {len(command.output)} ]; do sleep 0.02; done; cat said; printf '\\0000\\0'"
-    return f"{command.line[:-1]} >said 2>&1 &\ntrap 'kill $!' EXIT\n{wait}"
+    return f": >said\n{command.line[:-1]} >said 2>&1 &\ntrap 'kill $!' EXIT\n{wait}"
 
 
 def run_script(copy: Copy, script: str, block: Block) -> str:
