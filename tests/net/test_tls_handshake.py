@@ -429,7 +429,7 @@ def test_a_connector_whose_server_is_somebody_else_fails(net: Net) -> None:
         (("server.pem", "server.key", "none.pem"), "cannot read the TLS client_ca none.pem: No such file or directory"),
         (("none.pem", "server.key"), "cannot read the TLS certificate none.pem: No such file or directory"),
         (("server.pem", "none.key"), "cannot read the TLS key none.key: No such file or directory"),
-        (("server.pem", "."), "cannot read the TLS key .: Is a directory"),
+        (("server.pem", "."), "cannot read the TLS key .: it is not a regular file"),
         (("server.pem", "elsewhere.key"), "the TLS key elsewhere.key does not belong to the certificate server.pem"),
         (("server.pem", "encrypted.key"), "the TLS key encrypted.key is encrypted; store it without a passphrase"),
         (("server.pem", "server.pem"), "the TLS key server.pem is not a private key in PEM form"),
@@ -456,7 +456,7 @@ def test_a_file_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyP
     def refuse(path: Path, *_: object) -> None:
         raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr(Path, "open", refuse)
+    monkeypatch.setattr("os.open", refuse)
     with pytest.raises(StartError, match=r"cannot read the TLS certificate .*server.pem: Permission denied"):
         TlsContext(server_files())
 
