@@ -5,18 +5,16 @@ With them every interleaving of workers and loop is forced, step by step, and no
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import logging
 import threading
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Self
 
 from sttp_reactor.errors import FileMissing, Refused, StoreError
 from sttp_reactor.limits import DISK_THREADS, STUCK_SECONDS
 from sttp_reactor.net.reactor import Reactor
-from sttp_reactor.store.base import OnChange, Operation, Store, Write
+from sttp_reactor.store.base import AnyRead, Found, OnChange, Operation, Store, Write
 from sttp_reactor.sttp.cache import Cache
 from sttp_reactor.sttp.service import Service
 from sttp_reactor.sttp.session import Session, SessionLimits
@@ -111,12 +109,27 @@ class ScriptedStore:
         if self.checkpoint_error is not None:
             raise self.checkpoint_error
 
-    def reader(self) -> AbstractContextManager[ScriptedStore]:
+    def read(self, reads: Iterator[AnyRead]) -> Iterator[tuple[AnyRead, Found]]:
         if self.reader_error is not None:
             raise self.reader_error
-        return contextlib.nullcontext(self)
+        for read in reads:
+            try:
+                yield read, self._list(read.path) if read.is_list else self._show(read.path)
+            except StoreError as error:
+                yield read, error
 
-    def show(self, path: bytes) -> bytes:
+    def commit(self, writes: Sequence[Write]) -> list[StoreError | None]:
+        self._pass("before commit")
+        self.committed.append(list(writes))
+        outcomes = [self._carry_out(write) for write in writes]
+        self._pass("after commit")
+        if self.commit_error is not None:
+            raise self.commit_error
+        return outcomes
+
+    # -- Within --
+
+    def _show(self, path: bytes) -> bytes:
         name = path.decode()
         self._pass(f"before show {name}")
         self.shown.append(path)
@@ -128,23 +141,12 @@ class ScriptedStore:
             raise FileMissing
         return contents
 
-    def commit(self, writes: Sequence[Write]) -> list[StoreError | None]:
-        self._pass("before commit")
-        self.committed.append(list(writes))
-        outcomes = [self._carry_out(write) for write in writes]
-        self._pass("after commit")
-        if self.commit_error is not None:
-            raise self.commit_error
-        return outcomes
-
-    def list(self, path: bytes) -> list[bytes]:
+    def _list(self, path: bytes) -> list[bytes]:
         self._pass("before list")
         self.listed += 1
         if path != b"/":
             raise FileMissing
         return sorted(name[1:] for name in self.files)
-
-    # -- Within --
 
     def _carry_out(self, write: Write) -> StoreError | None:
         operation, path, contents = write

@@ -17,11 +17,10 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from types import TracebackType
 from typing import Any, Final
 
 from sttp_reactor.errors import StoreError
-from sttp_reactor.store.base import OnChange, Reader, Store, Write
+from sttp_reactor.store.base import AnyRead, Found, OnChange, Store, Write
 from sttp_reactor.store.disk import attributes, claim, files, journal, reading, recovery, tree, turnlock, writing
 from sttp_reactor.store.disk import store as disk
 
@@ -124,31 +123,19 @@ class FaultyStore:
         self._fault("commit", writes)
         return self._store.commit(writes)
 
-    def reader(self) -> _FaultyReader:
-        return _FaultyReader(self._store.reader(), self._fault)
+    def read(self, reads: Iterator[AnyRead]) -> Iterator[tuple[AnyRead, Found]]:
+        refused: list[tuple[AnyRead, StoreError]] = []
+        yield from self._store.read(self._past_the_fault(reads, refused))
+        yield from refused
 
-
-class _FaultyReader:
-    def __init__(self, reader: contextlib.AbstractContextManager[Reader], fault: Fault) -> None:
-        self._context = reader
-        self._fault = fault
-
-    def __enter__(self) -> _FaultyReader:
-        self._reader = self._context.__enter__()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._context.__exit__(kind, error, trace)
-
-    def show(self, path: bytes) -> bytes:
-        self._fault("show", path)
-        return self._reader.show(path)
-
-    def list(self, path: bytes) -> list[bytes]:
-        self._fault("list", path)
-        return self._reader.list(path)
+    def _past_the_fault(self, reads: Iterator[AnyRead], refused: list[tuple[AnyRead, StoreError]]) -> Iterator[AnyRead]:
+        for read in reads:
+            try:
+                self._fault("list" if read.is_list else "show", read.path)
+            except StoreError as error:
+                refused.append((read, error))
+            else:
+                yield read
 
 
 @contextlib.contextmanager

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
-from types import TracebackType
+from collections.abc import Iterator, Sequence
 
 from sttp_reactor.errors import CannotCreatePath, FileMissing, PathMissing, Refused, StoreError
-from sttp_reactor.store.base import OnChange, Operation, Write
+from sttp_reactor.store.base import AnyRead, Found, OnChange, Operation, Write
 from sttp_reactor.store.disk.tree import split
 
 
@@ -29,8 +28,15 @@ class MemoryStore:
     def checkpoint(self) -> None:
         pass
 
-    def reader(self) -> _MemoryReader:
-        return _MemoryReader(self._directories, self._lock)
+    def read(self, reads: Iterator[AnyRead]) -> Iterator[tuple[AnyRead, Found]]:
+        for read in reads:
+            found: Found
+            try:
+                with self._lock:
+                    found = self._list(read.path) if read.is_list else self._show(read.path)
+            except StoreError as error:
+                found = error
+            yield read, found
 
     def commit(self, writes: Sequence[Write]) -> list[StoreError | None]:
         outcomes: list[StoreError | None] = []
@@ -70,40 +76,24 @@ class MemoryStore:
             self._directories.setdefault(at, {})
         return self._directories[at]
 
-
-class _MemoryReader:
-    def __init__(self, directories: dict[bytes, dict[bytes, bytes | None]], lock: threading.Lock) -> None:
-        self._directories = directories
-        self._lock = lock
-
-    def __enter__(self) -> _MemoryReader:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        pass
-
-    def show(self, path: bytes) -> bytes:
+    def _show(self, path: bytes) -> bytes:
         directory, name = split(path)
-        with self._lock:
-            entries = _entries(self._directories, directory)
-            if name not in entries:
-                raise FileMissing
-            contents = entries[name]
+        entries = _entries(self._directories, directory)
+        if name not in entries:
+            raise FileMissing
+        contents = entries[name]
         if contents is None:
             raise Refused("this is a directory; use LIST")
         return contents
 
-    def list(self, path: bytes) -> list[bytes]:
+    def _list(self, path: bytes) -> list[bytes]:
         path = path if path.endswith(b"/") else path + b"/"
-        with self._lock:
-            if path not in self._directories:
-                directory, name = split(path[:-1])
-                if name in _entries(self._directories, directory):
-                    raise Refused("this is a file; use SHOW")
-                raise FileMissing
-            entries = sorted(self._directories[path].items())
+        if path not in self._directories:
+            directory, name = split(path[:-1])
+            if name in _entries(self._directories, directory):
+                raise Refused("this is a file; use SHOW")
+            raise FileMissing
+        entries = sorted(self._directories[path].items())
         return [name + b"/" if contents is None else name for name, contents in entries]
 
 

@@ -47,12 +47,13 @@ class Pool(Generic[Job, Result]):
         most: int = BATCH_JOBS,
         capacity: int = QUEUED_JOBS,
     ) -> None:
-        """`work(jobs)` runs in a worker: it takes jobs from the iterator, `most` at the most, and gives the results in
-        the same order, best each as soon as it has it.
+        """`work(jobs)` runs in a worker: it takes jobs from the iterator, `most` at the most, and gives each job's
+        result, in any order, best as soon as it has it.
 
-        `deliver(results)` runs in the loop, once a batch. Should `work` raise, each job it had taken gets
-        `fail(job, error)` as its result, and the traceback is logged: a batch that goes wrong costs nobody else
-        anything, and the thread lives on. `waiter_of(job)` says who waits for it; workers take turns between them.
+        `deliver(results)` runs in the loop, once a batch. Should `work` raise, or leave a job without a result, each
+        job it had taken and not answered gets `fail(job, error)` as its result, and the traceback is logged: a batch
+        that goes wrong costs nobody else anything, and the thread lives on. `waiter_of(job)` says who waits for it;
+        workers take turns between them.
         """
         self._loop = loop
         self._work = work
@@ -177,17 +178,20 @@ class Pool(Generic[Job, Result]):
 
     def _do_batch(self) -> None:
         taken: list[Job] = []
-        done = 0
+        answered: list[Job] = []
         try:
             for result in self._work(self._take(taken)):
                 self._finished.append(result)
-                done += 1
+                answered.append(result[0])
+            if len(answered) != len(taken):
+                raise RuntimeError("some jobs were left without a result")
         except BaseException as error:  # whatever it is, these jobs must be answered and this thread must go on
             log.exception("a job failed")
             if not taken:
                 taken += self._take([])  # it could not even begin; were they left in the queue, it would try for ever
             reason = error if isinstance(error, Exception) else RuntimeError(repr(error))
-            self._finished.extend((job, self._fail(job, reason)) for job in taken[done:])
+            done = set(map(id, answered))
+            self._finished.extend((job, self._fail(job, reason)) for job in taken if id(job) not in done)
         self._loop.call_soon_threadsafe(self._receive)
 
     def _take(self, taken: list[Job]) -> Iterator[Job]:

@@ -44,7 +44,7 @@ from sttp_reactor.metrics import GAUGE, Sample
 from sttp_reactor.net.loop import Loop, Timer
 from sttp_reactor.net.throttle import Throttle, unthrottled
 from sttp_reactor.printable import printable
-from sttp_reactor.store.base import Operation, Reader, Store, Write
+from sttp_reactor.store.base import Found, Operation, Read, Store, Write
 from sttp_reactor.sttp.answerer import ANYBODY, Asker, Done, FastWay, Waiter, no_replies
 from sttp_reactor.sttp.cache import Cache
 from sttp_reactor.sttp.counts import Counts
@@ -61,32 +61,38 @@ _OPERATIONS: Final = {
     Action.DELETE: Operation.DELETE,
 }
 _SHOW: Final = Action.SHOW  # a module's name is quicker than an enum's on CPython 3.11
+_LIST: Final = Action.LIST
 _OK: Final = Status.OK
 _DONE: Final = {Action.CREATE: Status.CREATED, Action.UPDATE: Status.OK, Action.DELETE: Status.DELETED}
 
 
-class _Read:
+class _Read(Read):
     """A SHOW or LIST under way, and who waits for its reply."""
 
-    __slots__ = ("begun_at", "is_begun", "is_stable", "key", "request", "waiter", "waiters", "waiting")
+    __slots__ = ("begun_at", "is_begun", "is_stable", "key", "waiter", "waiters", "waiting")
 
     def __init__(
-        self, key: bytes, request: Request, begun_at: float, done: Done, waiter: Waiter, *, is_stable: bool
+        self, key: bytes, path: bytes, begun_at: float, done: Done, waiter: Waiter, *, is_list: bool, is_stable: bool
     ) -> None:
+        self.path = path
+        self.is_list = is_list
         self.is_stable = is_stable  # a SHOW, and no change of its file was under way when we were asked
-        self.is_begun = False  # a worker sets it before it looks at the file
+        self.is_begun = False  # where it is not stable, a worker sets it before anybody looks at the file
         self.key = key
-        self.request = request
         self.begun_at = begun_at  # before the disk is read, so that nothing cached passes for younger than it is
         self.waiting = [done]
         self.waiter = waiter  # whose turn it takes up: the first one's
         self.waiters = [waiter]
 
     @property
+    def word(self) -> bytes:
+        return _LIST.word if self.is_list else _SHOW.word
+
+    @property
     def is_abandoned(self) -> bool:
         """Nobody waits any more. The loop lets nobody join such a read, so a worker that finds it abandoned may leave
         it undone: nobody can have come since."""
-        return self.waiters[-1].is_gone and all(waiter.is_gone for waiter in self.waiters)
+        return all(waiter.is_gone for waiter in self.waiters)
 
     @property
     def may_be_joined(self) -> bool:
@@ -105,6 +111,14 @@ class _Change:
         self.begun_at = begun_at
         self.done = done
         self.waiter = waiter
+
+    @property
+    def word(self) -> bytes:
+        return self.request.action.word
+
+    @property
+    def path(self) -> bytes:
+        return self.request.path
 
 
 class _Checkpoint:
@@ -148,7 +162,7 @@ class Service:
             1,
             self._commit,
             self._after_commit,
-            lambda job, _: _internal(job.request) if isinstance(job, _Change) else b"",
+            lambda job, _: _internal(job.request.path) if isinstance(job, _Change) else b"",
             _WAITER_OF,
             most=COMMIT_WRITES,
         )
@@ -166,7 +180,7 @@ class Service:
             threads,
             self._read,
             self._after_reads,
-            lambda read, _: _internal(read.request),
+            lambda read, _: _internal(read.path),
             _WAITER_OF,
             capacity=capacity,
         )
@@ -193,7 +207,8 @@ class Service:
         return self.cache.get(_key(request.path))
 
     def when_room(self, request: Request, callback: Callable[[], None]) -> None:
-        pool: Pool[Any, bytes] = self._writer if request.action.is_write else self._readers_for(request)
+        readers = self._listers if request.action is _LIST else self._readers
+        pool: Pool[Any, bytes] = self._writer if request.action.is_write else readers
         pool.when_room(callback)
 
     def start(self, request: Request, done: Done, waiter: Waiter = ANYBODY) -> bool:
@@ -204,23 +219,25 @@ class Service:
             return self._start_change(request, done, waiter)
         if self._team is not None and self._team.has_news:
             self._catch_up(self._team)
-        is_show = request.action is _SHOW
-        key = _key(request.path) if is_show else b"LIST %b\n" % request.path
+        is_list = request.action is _LIST
+        key = b"LIST %b\n" % request.path if is_list else b"SHOW %b\n" % request.path
         read = self._reads.get(key)
         if read is not None and read.may_be_joined:
             read.waiting.append(done)
             read.waiters.append(waiter)
             return True
-        is_stable = (
-            is_show
-            and key not in self._changing
-            and (self._team is None or not self._team.unsettled or self._team.is_settled(key))
-        )
-        read = _Read(key, request, self._loop.now, done, waiter, is_stable=is_stable)
-        if not self._readers_for(request).submit(read):
+        is_stable = not is_list and (self._is_settled(key) if self._changing or self._team is not None else True)
+        read = _Read(key, request.path, self._loop.now, done, waiter, is_list=is_list, is_stable=is_stable)
+        if not (self._listers if is_list else self._readers).submit(read):
             return False
         self._reads[key] = read
         return True
+
+    def _is_settled(self, key: bytes) -> bool:
+        """Whether no change of this file is under way."""
+        return key not in self._changing and (
+            self._team is None or not self._team.unsettled or self._team.is_settled(key)
+        )
 
     def _start_change(self, request: Request, done: Done, waiter: Waiter) -> bool:
         if not self._writer.submit(_Change(request, self._loop.now, done, waiter)):
@@ -230,9 +247,6 @@ class Service:
             self._changing[key] = self._changing.get(key, 0) + 1
             self._forget(key)
         return True
-
-    def _readers_for(self, request: Request) -> Pool[_Read, bytes]:
-        return self._readers if request.action is _SHOW else self._listers
 
     def changed_elsewhere(self, paths: Collection[bytes] | None) -> None:
         """These files have changed, or are about to, by nobody's request; None: any may have. Any thread may call it,
@@ -282,10 +296,14 @@ class Service:
     # -- In the workers --
 
     def _read(self, reads: Iterator[_Read]) -> Iterator[tuple[_Read, bytes]]:
-        with self._store.reader() as reader:
-            for read in reads:
-                read.is_begun = True
-                yield read, b"" if read.is_abandoned else _reply_to_read(reader, read.request)
+        abandoned: list[_Read] = []
+        for read, found in self._store.read(_begun(reads, abandoned)):
+            if found.__class__ is bytes:
+                yield read, b"200 %b OK\n%b\n" % (read.path, found)
+            else:
+                yield read, _reply_to_read(read, found)
+        for read in abandoned:
+            yield read, b""
 
     def _commit(self, jobs: Iterator[_Change | _Checkpoint]) -> list[tuple[_Change | _Checkpoint, bytes]]:
         taken = list(_one_commit(jobs))
@@ -327,7 +345,7 @@ class Service:
         answers = self.counts.of_store
         for read, reply in results:
             if reply:  # else it was left undone, because nobody waited any more
-                answers[read.request.action.word, reply[:3]] += len(read.waiting)
+                answers[read.word, reply[:3]] += len(read.waiting)
             if self._reads.get(read.key) is read:
                 del self._reads[read.key]
                 if read.is_stable and self.cache is not None and reply.startswith(b"200"):
@@ -343,7 +361,7 @@ class Service:
                 self._changed(change.request)
         answers = self.counts.of_store
         for change, reply in changes:
-            answers[change.request.action.word, reply[:3]] += 1
+            answers[change.word, reply[:3]] += 1
             self._answer((change.done,), reply)
         if changes:
             self._see_to_time([change for change, _ in changes])
@@ -358,15 +376,15 @@ class Service:
         self.counts.durations.observe(waited)
         longest = max(waited, default=0.0)
         if longest >= SLOW_SECONDS:
-            self._tell_slow(jobs[waited.index(longest)].request, longest)
+            self._tell_slow(jobs[waited.index(longest)], longest)
 
-    def _tell_slow(self, request: Request, seconds: float) -> None:
+    def _tell_slow(self, job: _Read | _Change, seconds: float) -> None:
         """At the level debug, of each batch; as a warning, where that is far too long."""
-        name = f"{request.action.word.decode()} {printable(request.path.decode())}"
+        name = f"{job.word.decode()} {printable(job.path.decode())}"
         log.debug("slow: %s has waited %.3f s for the disk, longest of those answered with it", name, seconds)
         if seconds >= VERY_SLOW_SECONDS:
             message = "%s has waited %.1f s for the disk: it is slow, or too much is asked of it"
-            self._warn("slow_disk", message, name, seconds, cause=request.action.is_write)
+            self._warn("slow_disk", message, name, seconds, cause=isinstance(job, _Change))
 
     def _answer(self, waiting: Iterable[Done], reply: bytes) -> None:
         if reply.startswith(b"500"):
@@ -472,17 +490,22 @@ def _write(request: Request) -> Write:
     return Write(_OPERATIONS[request.action], request.path, request.contents)
 
 
-def _reply_to_read(reader: Reader, request: Request) -> bytes:
-    try:
-        if request.action is _SHOW:
-            return b"200 %b OK\n%b\n" % (request.path, reader.show(request.path))
-        contents = b", ".join(_nameable(request.path, reader.list(request.path)))
-    except StoreError as error:
-        return _reply_to_error(request, error)
-    except Exception:
-        log.exception("a read failed")
-        return _internal(request)
-    return encode_response(Response(_OK, request.path, contents))
+def _begun(reads: Iterator[_Read], abandoned: list[_Read]) -> Iterator[_Read]:
+    """Those of `reads` that somebody waits for, marked as begun; the others go to `abandoned`."""
+    for read in reads:
+        if read.waiter.is_gone and read.is_abandoned:
+            abandoned.append(read)
+            continue
+        if not read.is_stable:
+            read.is_begun = True
+        yield read
+
+
+def _reply_to_read(read: Read, found: Found) -> bytes:
+    if isinstance(found, StoreError):
+        return _reply_to_error(read.path, found)
+    contents = b", ".join(_nameable(read.path, found)) if isinstance(found, list) else found
+    return encode_response(Response(_OK, read.path, contents))
 
 
 def _nameable(directory: bytes, names: list[bytes]) -> list[bytes]:
@@ -493,16 +516,15 @@ def _nameable(directory: bytes, names: list[bytes]) -> list[bytes]:
 
 def _reply_to_change(request: Request, error: StoreError | None) -> bytes:
     if error is not None:
-        return _reply_to_error(request, error)
+        return _reply_to_error(request.path, error)
     return encode_response(Response(_DONE[request.action], request.path, request.contents))
 
 
-def _reply_to_error(request: Request, error: StoreError) -> bytes:
-    path = request.path
+def _reply_to_error(path: bytes, error: StoreError) -> bytes:
     if error.at_directory:
         path = path[: path.rstrip(b"/").rfind(b"/") + 1]
     return encode_response(Response(STATUS_BY_CODE[error.code], path, None, error.message))
 
 
-def _internal(request: Request) -> bytes:
-    return _reply_to_error(request, StoreFailed("internal error; the server's log has more"))
+def _internal(path: bytes) -> bytes:
+    return _reply_to_error(path, StoreFailed("internal error; the server's log has more"))

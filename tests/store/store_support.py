@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 import pytest
 
 from sttp_reactor.errors import StoreError
-from sttp_reactor.store.base import Operation, Store, Write
+from sttp_reactor.store.base import Found, Operation, Read, Store, Write
 from sttp_reactor.store.disk.claim import Claim
 from sttp_reactor.store.disk.store import DiskStore
 
@@ -47,22 +47,24 @@ def message(store: Store, write: Write) -> str:
     return error.message
 
 
+def found(store: Store, *reads: Read) -> list[Found]:
+    """What one batch of reads finds, in the order of `reads`."""
+    results = {id(read): what for read, what in store.read(iter(reads))}
+    return [results[id(read)] for read in reads]
+
+
 def show(store: Store, path: str) -> str | int:
     """The text, or the code of the error."""
-    try:
-        with store.reader() as reader:
-            return reader.show(path.encode()).decode()
-    except StoreError as error:
-        return error.code
+    (what,) = found(store, Read(path.encode()))
+    assert not isinstance(what, list)
+    return what.code if isinstance(what, StoreError) else what.decode()
 
 
 def listed(store: Store, path: str = "/") -> list[str] | int:
     """The names, or the code of the error."""
-    try:
-        with store.reader() as reader:
-            return [name.decode() for name in reader.list(path.encode())]
-    except StoreError as error:
-        return error.code
+    (what,) = found(store, Read(path.encode(), is_list=True))
+    assert not isinstance(what, bytes)
+    return what.code if isinstance(what, StoreError) else [name.decode() for name in what]
 
 
 @contextlib.contextmanager

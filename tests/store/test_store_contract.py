@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from store_support import DONE, commit, create, delete, listed, message, show, update
+from store_support import DONE, commit, create, delete, found, listed, message, show, update
 
 from sttp_reactor.errors import CannotCreatePath, FileMissing, PathMissing, Refused, StoreError
-from sttp_reactor.store.base import Store, Write
+from sttp_reactor.store.base import Read, Store, Write
 from sttp_reactor.store.disk.store import DiskStore
 from sttp_reactor.store.memory import MemoryStore
 
@@ -213,18 +213,29 @@ class TestBatches:
         paths = [f"/{'d' * 200}/{'e' * 200}/{'f' * 200}{i % 70}/{i}" for i in range(300)]
         assert commit(store, *[create(path, "\U0001f600" * 160) for path in paths]) == [DONE] * 300
         assert commit(store, *[update(path, path[-9:]) for path in paths]) == [DONE] * 300
-        with store.reader() as reader:
-            assert [reader.show(path.encode()).decode() for path in paths] == [path[-9:] for path in paths]
+        assert found(store, *[Read(path.encode()) for path in paths]) == [path[-9:].encode() for path in paths]
 
-    def test_one_reader_answers_again_and_again(self, store: Store) -> None:
+    def test_a_batch_of_reads_is_answered_one_by_one(self, store: Store) -> None:
         commit(store, create("/d/a", "1"))
-        with store.reader() as reader:
-            with pytest.raises(FileMissing):
-                reader.show(b"/d/b")
-            assert reader.show(b"/d/a") == b"1"
-            assert reader.list(b"/d") == [b"a"]
+        missing, text, names = found(store, Read(b"/d/b"), Read(b"/d/a"), Read(b"/d", is_list=True))
+        assert isinstance(missing, FileMissing)
+        assert (text, names) == (b"1", [b"a"])
+
+    def test_a_read_is_looked_at_after_it_was_taken(self, store: Store) -> None:
+        commit(store, create("/d/a", "1"))
+
+        def reads() -> Iterator[Read]:
             commit(store, update("/d/a", "2"))
-            assert reader.show(b"/d/a") == b"2"
+            yield Read(b"/d/a")
+
+        assert [what for _, what in store.read(reads())] == [b"2"]
+
+    def test_an_empty_batch_of_reads(self, store: Store) -> None:
+        assert found(store) == []
+
+    def test_what_is_given_back_is_the_very_read(self, store: Store) -> None:
+        read, same = Read(b"/a"), Read(b"/a")
+        assert {id(each) for each, _ in store.read(iter([read, same]))} == {id(read), id(same)}
 
 
 def test_many_threads_read_while_one_writes(store: Store) -> None:

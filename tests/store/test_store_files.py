@@ -15,12 +15,15 @@ from store_support import (
     commit,
     create,
     delete,
+    found,
     listed,
     message,
     show,
     update,
 )
 
+from sttp_reactor.errors import StoreError
+from sttp_reactor.store.base import Read
 from sttp_reactor.store.disk import files
 from sttp_reactor.store.disk.store import DiskStore
 
@@ -146,8 +149,9 @@ class TestStoredFiles:
 
     def test_the_message_says_what_is_wrong(self, store: DiskStore, docroot: Path) -> None:
         (docroot / "a").write_bytes(b"\xff")
-        with store.reader() as reader, pytest.raises(Exception, match="not one line of at most 160 characters"):
-            reader.show(b"/a")
+        (error,) = found(store, Read(b"/a"))
+        assert isinstance(error, StoreError)
+        assert "not one line of at most 160 characters" in error.message
 
     def test_entries_that_no_request_could_name_are_not_listed(self, store: DiskStore, docroot: Path) -> None:
         for name in ["with space", "tab\there", "bell\a", "x" * 33, ".sttp2", "x" * 32, "é" * 32, ".hidden"]:

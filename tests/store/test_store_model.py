@@ -7,10 +7,10 @@ from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
-from store_support import abandon
+from store_support import abandon, found
 
 from sttp_reactor.errors import StoreError
-from sttp_reactor.store.base import Operation, Store, Write
+from sttp_reactor.store.base import Operation, Read, Store, Write
 from sttp_reactor.store.disk.store import DiskStore
 from sttp_reactor.store.memory import MemoryStore
 
@@ -35,15 +35,9 @@ def outcomes(store: Store, batch: list[Write]) -> list[tuple[type, str] | None]:
 
 def answers(store: Store) -> list[object]:
     """To every question there is."""
-    found: list[object] = []
-    with store.reader() as reader:
-        for ask, paths in ((reader.show, PATHS), (reader.list, PATHS + DIRECTORIES)):
-            for path in paths:
-                try:
-                    found.append(ask(path))
-                except StoreError as error:
-                    found.append((type(error), error.message))
-    return found
+    reads = [Read(path) for path in PATHS] + [Read(path, is_list=True) for path in PATHS + DIRECTORIES]
+    answers = found(store, *reads)
+    return [(type(each), each.message) if isinstance(each, StoreError) else each for each in answers]
 
 
 @given(steps)

@@ -591,7 +591,7 @@ def test_a_list_names_the_parent_that_is_missing(
     def missing(_path: bytes) -> Any:
         raise PathMissing
 
-    monkeypatch.setattr(bench.store, "list", missing)
+    monkeypatch.setattr(bench.store, "_list", missing)
     assert bench.ask(line) == reply
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager
 
 import corpus_files
 import pytest
@@ -16,7 +15,7 @@ from hypothesis import strategies as st
 from scripted import Bench, Talk
 
 from sttp_reactor.errors import StoreError
-from sttp_reactor.store.base import OnChange, Operation, Reader, Write
+from sttp_reactor.store.base import AnyRead, Found, OnChange, Operation, Write
 from sttp_reactor.store.memory import MemoryStore
 from sttp_reactor.sttp.access_log import Access
 from sttp_reactor.wire.messages import Response
@@ -41,8 +40,8 @@ class Shelf:
     def checkpoint(self) -> None:
         pass
 
-    def reader(self) -> AbstractContextManager[Reader]:
-        return self.inner.reader()
+    def read(self, reads: Iterator[AnyRead]) -> Iterator[tuple[AnyRead, Found]]:
+        return self.inner.read(reads)
 
     def commit(self, writes: Sequence[Write]) -> list[StoreError | None]:
         return self.inner.commit(writes)

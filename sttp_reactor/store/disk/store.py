@@ -11,11 +11,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
 from sttp_reactor.errors import StartError, StoreError, StoreFailed
-from sttp_reactor.store.base import OnChange, Write
+from sttp_reactor.store.base import AnyRead, Found, OnChange, Write
 from sttp_reactor.store.disk.claim import Claim, Served
 from sttp_reactor.store.disk.files import Temporaries, close_quietly
 from sttp_reactor.store.disk.journal import FOLDER, MAX_RECORD_BYTES, Journal
-from sttp_reactor.store.disk.reading import DiskReader
+from sttp_reactor.store.disk.reading import read_batch
 from sttp_reactor.store.disk.records import Change
 from sttp_reactor.store.disk.recovery import redo
 from sttp_reactor.store.disk.runs import in_runs
@@ -106,8 +106,8 @@ class DiskStore:
             self._let_go()
             raise
 
-    def reader(self) -> DiskReader:
-        return DiskReader(self._docroot, self._mend)
+    def read(self, reads: Iterator[AnyRead]) -> Iterator[tuple[AnyRead, Found]]:
+        return read_batch(reads, self._docroot, self._mend)
 
     def commit(self, writes: Sequence[Write]) -> list[StoreError | None]:
         outcomes: list[StoreError | None] = []

@@ -71,6 +71,9 @@ class Tree:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
         for descriptor in self._open.values():
             close_quietly(descriptor)
         self._open.clear()
