@@ -4,10 +4,10 @@ A datagram comes whole or not at all, and nobody is told of one that is lost. So
 socket does not take at once is dropped and counted, as any router on the way would do. For the same reason a flood
 starves nobody: a socket is read `per_turn` times a turn, and what the kernel has no room for meanwhile is gone.
 
-The peer that a protocol is given is whatever `send` wants back for a reply; `peer_name` makes text of it. On a socket
-that is bound to one address that is the socket module's own address, and reading and writing are one system call each.
-On a wildcard (0.0.0.0, ::) it also remembers which of our addresses was asked: a client drops an answer that comes from
-another one, and without being told the kernel would choose by the route. That takes the slower `recvmsg` and `sendmsg`.
+The peer that a protocol is given is the socket module's address, and what `send` wants back for a reply; `peer_name`
+makes text of it. On a socket that is bound to one address reading and writing are one system call each. On a wildcard
+(0.0.0.0, ::) the peer also remembers which of our addresses was asked: a client drops an answer that comes from another
+one, and without being told the kernel would choose by the route. That takes the slower `recvmsg` and `sendmsg`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import socket
 import stat
 import struct
 from collections.abc import Callable
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 from typing import Protocol as Interface
 
 from sttp_reactor.net.address import Address, format_sockaddr
@@ -52,7 +52,8 @@ class DatagramProtocol(Interface):
     """All calls come from the reactor's thread, and none from inside a call of the protocol's own."""
 
     def datagram_received(self, data: bytes, peer: Any) -> None:
-        """`data` is one whole datagram, b"" being one too. `peer` is for `Datagrams.send`."""
+        """`data` is one whole datagram, b"" being one too. `peer` is for `Datagrams.send`; by IP it is a tuple that
+        begins with the address as text and the port."""
 
     def error_received(self, error: OSError) -> None:
         """Something went wrong that ends nothing: an ICMP answer (nobody listens at that port: ConnectionRefusedError)
@@ -60,10 +61,10 @@ class DatagramProtocol(Interface):
         text, where the system tells it."""
 
 
-class _Peer(NamedTuple):
-    """Who wrote to a wildcard socket, and `ancillary`, which has the reply leave from the address that was asked."""
+class _Peer(tuple[Any, ...]):
+    """Who wrote to a wildcard socket: the socket module's address, which also knows `ancillary`, what has the reply
+    leave from the address that was asked."""
 
-    sockaddr: Any
     ancillary: list[tuple[int, int, bytes]]
 
 
@@ -93,14 +94,18 @@ class Datagrams:
         reactor.register(sock, READ, self)
 
     @property
+    def port(self) -> int:
+        """The port it is bound to; 0 for a Unix socket."""
+        return 0 if self._sock.family == socket.AF_UNIX else int(self._sock.getsockname()[1])
+
+    @property
     def address(self) -> str:
         """Where it is bound, as text."""
         return format_sockaddr(self._sock.family, self._sock.getsockname())
 
     def peer_name(self, peer: Any) -> str:
         """`192.0.2.7:51234`, `[2001:db8::7]:51234`, a Unix socket's path, or `unix:` for one without a name."""
-        sockaddr = peer.sockaddr if isinstance(peer, _Peer) else peer
-        return format_sockaddr(self._sock.family, sockaddr or b"")
+        return format_sockaddr(self._sock.family, peer or b"")
 
     def send(self, data: bytes, peer: Any = None) -> bool:
         """Send to `peer`: one that `datagram_received` was given, or a socket module's address. None on a connected
@@ -229,7 +234,8 @@ class _WildcardDatagrams(Datagrams):
                 if not self._failed(error):
                     return
                 continue
-            peer = _Peer(sockaddr, _reply_from(ancillary))
+            peer = _Peer(sockaddr)
+            peer.ancillary = _reply_from(ancillary)
             if flags & socket.MSG_TRUNC:
                 self._tell_truncated(peer)
             else:
@@ -247,7 +253,7 @@ class _WildcardDatagrams(Datagrams):
 
     def _send_raw(self, data: bytes, peer: Any) -> None:
         if isinstance(peer, _Peer):
-            self._sock.sendmsg((data,), peer.ancillary, 0, peer.sockaddr)
+            self._sock.sendmsg((data,), peer.ancillary, 0, peer)
         else:
             super()._send_raw(data, peer)
 

@@ -18,7 +18,7 @@ def service(name: str, *arguments: str) -> Iterator[int]:
         try:
             assert process.stderr is not None
             line = process.stderr.readline()
-            found = re.search(r"listening on .*?:(\d+)\b", line)
+            found = re.search(r"listening on [^,]*:(\d+)\b", line)
             assert found, line + process.stderr.read()
             yield int(found[1])
         finally:
