@@ -7,12 +7,15 @@ from collections.abc import Callable, Iterator
 from email.utils import formatdate
 from typing import TYPE_CHECKING, Final
 
+from sttp_reactor.gateway.asking import Asking
 from sttp_reactor.gateway.files import Files
 from sttp_reactor.gateway.health import Health
 from sttp_reactor.gateway.hosts import fault_of_write, is_ours
+from sttp_reactor.gateway.openapi import add_openapi
 from sttp_reactor.gateway.prometheus import CONTENT_TYPE, exposition
 from sttp_reactor.gateway.ready import CachedAnswers
 from sttp_reactor.gateway.replies import problem
+from sttp_reactor.gateway.writing import Writing
 from sttp_reactor.http.exchange import Exchange, Site
 from sttp_reactor.http.messages import Header, Request, Response, encode, sentence
 from sttp_reactor.http.router import Router
@@ -55,7 +58,10 @@ class Gateway:
         self.site.fast_way, self.site.keep = self._answers.answer_to, self._answers.keep
         self.is_draining = False
         self._router: Router[Route] = Router()
-        Files(server).add_to(self._router)
+        asking = Asking(server)
+        Files(server, asking).add_to(self._router)
+        Writing(asking).add_to(self._router)
+        add_openapi(self._router)
         Health(server, self).add_to(self._router)
         self._router.add("GET", "/metrics", self._metrics)
         self._counts: Counter[tuple[str, int]] = Counter()

@@ -1,45 +1,107 @@
-"""A directory's names as lines, as JSON, or as a page."""
+"""A directory's names as lines, as JSON, or as a page: made piece by piece, because there may be 200,000 of them."""
 
 from __future__ import annotations
 
 import html
 import json
+from collections.abc import Iterator
+from itertools import islice
+from typing import Final
 from urllib.parse import quote
 
 from sttp_reactor.gateway.negotiate import preferred
-from sttp_reactor.http.messages import TEXT, Request, Response
+from sttp_reactor.http.exchange import Exchange
+from sttp_reactor.http.messages import TEXT, Response
 from sttp_reactor.printable import printable
+from sttp_reactor.sttp.unsent import Unsent
 
-_PAGE = """<!doctype html>
+_JSON: Final = "application/json"
+_HTML: Final = "text/html"
+
+# Names that are put into a form at a time: half a millisecond.
+_PIECE_NAMES: Final = 500
+# Up to so many bytes of names, the whole of it is made at once.
+_SHORT_BYTES: Final = 16384
+
+_PAGE_BEGINS: Final = """<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width">
 <title>{title}</title>
 <h1><bdi>{title}</bdi></h1>
 <ul>
-{items}
-</ul>
-</html>
 """
+_PAGE_ENDS: Final = "</ul>\n</html>\n"
 
 
-def listing(request: Request, path: bytes, contents: bytes) -> Response:
+def answer_listing(exchange: Exchange, path: bytes, contents: bytes, unsent: Unsent) -> None:
     """`contents` as LIST gives them: names joined by `, `, those of directories with a `/` behind."""
-    form = preferred(request.headers.get("accept"), ("text/plain", "application/json", "text/html"))
+    form = preferred(exchange.request.headers.get("accept"), ("text/plain", _JSON, _HTML))
     headers = [("Vary", "Accept"), ("Cache-Control", "no-cache")]
-    if form == "text/plain":
-        lines = contents.replace(b", ", b"\n")
-        return Response(200, lines + b"\n" if lines else b"", TEXT, headers)
-    names = contents.decode().split(", ") if contents else []
-    if form == "application/json":
-        entries = [
-            {"name": name.removesuffix("/"), "kind": "directory" if name.endswith("/") else "file"} for name in names
-        ]
-        return Response(200, json.dumps({"path": path.decode(), "entries": entries}).encode() + b"\n", form, headers)
+    content_type = {_JSON: _JSON, _HTML: f"{_HTML}; charset=utf-8"}.get(form, TEXT)
+    pieces = _pieces(form, path, contents)
+    if len(contents) <= _SHORT_BYTES:
+        exchange.answer(Response(200, b"".join(pieces), content_type, headers))
+        return
+    debt = _Debt(exchange)
+    unsent.owe(debt, 0, contents)
+    exchange.feed(Response(200, b"", content_type, headers), pieces, lambda: unsent.settle(debt))
+
+
+class _Debt:
+    """What is owed of one long list: a `sttp.unsent.Debtor`."""
+
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+
+    def give_up(self) -> None:
+        self._exchange.abort()
+
+
+def _pieces(form: str, path: bytes, contents: bytes) -> Iterator[bytes]:
+    names = _names(contents)
+    if form == _JSON:
+        yield from _as_json(path, names)
+    elif form == _HTML:
+        yield from _as_page(path, names)
+    else:
+        while some := list(islice(names, _PIECE_NAMES)):
+            yield b"".join(name + b"\n" for name in some)
+
+
+def _names(contents: bytes) -> Iterator[bytes]:
+    """One by one: splitting megabytes would hold the loop."""
+    at = 0
+    while at < len(contents):
+        end = contents.find(b", ", at)
+        end = len(contents) if end < 0 else end
+        yield contents[at:end]
+        at = end + 2
+
+
+def _as_json(path: bytes, names: Iterator[bytes]) -> Iterator[bytes]:
+    before = json.dumps({"path": path.decode(), "entries": []}).removesuffix("]}")
+    while some := list(islice(names, _PIECE_NAMES)):
+        yield (before + ", ".join(map(_entry, some))).encode()
+        before = ", "
+    yield b"]}\n" if before == ", " else before.encode() + b"]}\n"
+
+
+def _entry(name: bytes) -> str:
+    kind = "directory" if name.endswith(b"/") else "file"
+    return json.dumps({"name": name.decode().removesuffix("/"), "kind": kind})
+
+
+def _as_page(path: bytes, names: Iterator[bytes]) -> Iterator[bytes]:
+    yield _PAGE_BEGINS.format(title=html.escape(printable(path.decode()))).encode()
     if path != b"/":
-        names.insert(0, "../")
-    items = "\n".join(
-        f'<li><a href="{quote(name, safe="/.")}"><bdi>{html.escape(printable(name))}</bdi></a>' for name in names
-    )
-    page = _PAGE.format(title=html.escape(printable(path.decode())), items=items)
-    return Response(200, page.encode(), "text/html; charset=utf-8", headers)
+        yield _item(b"../").encode()
+    while some := list(islice(names, _PIECE_NAMES)):
+        yield "".join(map(_item, some)).encode()
+    yield _PAGE_ENDS.encode()
+
+
+def _item(name: bytes) -> str:
+    shown = html.escape(printable(name.decode()))
+    # "./" first: what stands before a colon would else be the scheme of a URL.
+    return f'<li><a href="./{quote(name, safe="/.")}"><bdi>{shown}</bdi></a>\n'

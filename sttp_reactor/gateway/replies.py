@@ -26,13 +26,24 @@ class Reply(NamedTuple):
     contents: bytes
     message: str
 
+    @property
+    def exists(self) -> bool:
+        """A CREATE was refused because there is such a file."""
+        return self.status == 300 and self.message == FILE_EXISTS
+
 
 def parse_reply(data: bytes) -> Reply:
+    """No data, which is what a read brings that nobody waits for, counts as a failure."""
+    if not data:
+        return Reply(500, b"", "nobody waited")
     first, _, rest = data.partition(b"\n")
     status = int(first[:3])
     message = first.decode().split(' "', 1)[1][:-1] if status in (300, 500) else ""
     return Reply(status, rest[:-1], message)
 
+
+# Of a 300: the only words that we go by.
+FILE_EXISTS: Final = "it exists already; use UPDATE"
 
 _STATUS: Final = {300: 400, 310: 414, 400: 404, 410: 404, 510: 409}
 _WORDS: Final = {

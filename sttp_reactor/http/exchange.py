@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Final
 
 from sttp_reactor.http.messages import Header, Request, Response, encode, encode_head
 from sttp_reactor.http.parser import Limits
@@ -18,6 +18,9 @@ Handler = Callable[[Request, "Exchange"], Response | None]
 # (session, request, status, bytes of the body, seconds since the request's last byte); the request is None where what
 # came was none.
 OnAnswered = Callable[["Session", Request | None, int, int, float], None]
+
+
+_NO_PIECES: Final[Iterator[bytes]] = iter(())
 
 
 def _nothing() -> None:
@@ -78,6 +81,8 @@ class Exchange:
         "_chunked",
         "_closes",
         "_on_lost",
+        "_on_over",
+        "_pieces",
         "_sent",
         "_session",
         "_site",
@@ -93,6 +98,8 @@ class Exchange:
         self._alone = alone
         self._began = site.reactor.now
         self._on_lost: Callable[[], None] | None = None  # of a stream that has begun
+        self._pieces = _NO_PIECES
+        self._on_over = _nothing
         self._chunked = self._closes = False
         self._status = self._sent = 0
 
@@ -164,6 +171,35 @@ class Exchange:
             self._sent += len(piece)
             self._session.transport.write(b"%x\r\n%b\r\n" % (len(piece), piece) if self._chunked else piece)
         return True
+
+    def feed(self, response: Response, pieces: Iterator[bytes], on_over: Callable[[], None]) -> None:
+        """Send a response whose body is made as the peer reads it: one piece a turn, so that nobody waits for all of it
+        to be made. `on_over()` is called once, when all is sent or the peer has gone."""
+        self._pieces, self._on_over = pieces, on_over
+        if self.begin(response, on_over):
+            self._feed_one()
+        else:
+            on_over()
+
+    def _feed_one(self) -> None:
+        if self._on_lost is None or self._session.writing_paused:
+            return  # gone; or `resumed` goes on
+        piece = next(self._pieces, None)
+        if piece is None:
+            self.end()
+            self._on_over()
+        else:
+            self.send(piece)
+            self._site.reactor.call_next_turn(self._feed_one)
+
+    def resumed(self) -> None:
+        """The peer reads again."""
+        if self._pieces is not _NO_PIECES:
+            self._site.reactor.call_next_turn(self._feed_one)
+
+    def abort(self) -> None:
+        """Close the connection, whatever is unsent."""
+        self._session.transport.abort()
 
     def end(self) -> None:
         """The body is whole."""

@@ -108,6 +108,8 @@ class Session:
 
     def resume_writing(self) -> None:
         self.writing_paused = False
+        if self._exchange is not None:
+            self._exchange.resumed()
         self._advance()
 
     # -- From the site --

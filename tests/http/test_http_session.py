@@ -285,6 +285,39 @@ def test_a_stream_learns_once_that_its_peer_has_gone(bench: Bench, talk: Talk) -
     assert watching.lost == 1
 
 
+def test_a_body_is_made_as_it_is_read(bench: Bench, talk: Talk) -> None:
+    made: list[int] = []
+    over: list[bool] = []
+
+    def pieces() -> Iterator[bytes]:
+        for number in range(6):
+            made.append(number)
+            yield b"%d" % number
+
+    def feed(request: Request, exchange: Exchange) -> None:
+        exchange.feed(Response(200), pieces(), lambda: over.append(True))
+
+    bench._handle = feed
+    talk.send(get("/"))
+    bench.turns(2)
+    talk.session.pause_writing()
+    so_far = len(made)
+    bench.turns(3)
+    assert (len(made), so_far < 6, over) == (so_far, True, [])
+    talk.session.resume_writing()
+    bench.turns(8)
+    assert (made, over) == ([*range(6)], [True])
+    assert talk.received().partition(b"\r\n\r\n")[2] == b"".join(b"1\r\n%d\r\n" % n for n in range(6)) + b"0\r\n\r\n"
+    talk.send(get("/"))
+    talk.hang_up()
+    bench.turns(2)
+    assert (len(made), over) == (7, [True, True])
+    head = bench.talk()
+    head.send(get("/", method="HEAD"))
+    bench.turns(2)
+    assert (len(made), over) == (7, [True] * 3)
+
+
 # -- Time --
 
 
