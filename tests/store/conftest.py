@@ -2,14 +2,17 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
-from store_support import disk
+from etcd_cluster import EtcdCluster
+from store_support import disk, in_cluster
 
 from sttp_reactor.store.disk import journal
 from sttp_reactor.store.disk.store import DiskStore
+from sttp_reactor.store.etcd.store import EtcdStore
 
 MEMORY = Path("/dev/shm")
 
@@ -26,6 +29,19 @@ def tmp_path(tmp_path: Path) -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def etcd() -> Iterator[EtcdCluster]:
+    """One member, for what does not depend on there being more."""
+    with EtcdCluster(1) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def in_etcd(etcd: EtcdCluster) -> Callable[[], EtcdStore]:
+    """Makes stores, each in a place of its own."""
+    return partial(in_cluster, etcd)
 
 
 @pytest.fixture

@@ -14,11 +14,20 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
+from etcd_cluster import ETCD, EtcdCluster, new_prefix
 
 from sttp_reactor.errors import StoreError
 from sttp_reactor.store.base import Found, Operation, Read, Store, Write
 from sttp_reactor.store.disk.claim import Claim
 from sttp_reactor.store.disk.store import DiskStore
+from sttp_reactor.store.etcd.channel import endpoint_of
+from sttp_reactor.store.etcd.cluster import Cluster, Timeouts
+from sttp_reactor.store.etcd.store import EtcdStore
+
+needs_etcd = pytest.mark.skipif(ETCD is None, reason="etcd is not installed")
+
+# A busy machine is not what these tests are about.
+PATIENT = Timeouts(connect=10, read=10, write=30, stale=30)
 
 NOBODY = 65534
 DONE = 0
@@ -76,6 +85,12 @@ def disk(docroot: Path, *, sync: bool = False, claim: Claim | None = None) -> It
         yield store
     finally:
         store.close()
+
+
+def in_cluster(cluster: EtcdCluster, prefix: str = "") -> EtcdStore:
+    """A store of its own, not opened yet, or one that shares `prefix`."""
+    endpoints = [endpoint_of(url) for url in cluster.urls]
+    return EtcdStore(Cluster(endpoints, PATIENT), prefix or new_prefix())
 
 
 def abandon(store: DiskStore) -> None:

@@ -3,27 +3,30 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from store_support import DONE, commit, create, delete, found, listed, message, show, update
+from store_support import DONE, commit, create, delete, found, listed, message, needs_etcd, show, update
 
 from sttp_reactor.errors import CannotCreatePath, FileMissing, PathMissing, Refused, StoreError
 from sttp_reactor.store.base import Read, Store, Write
 from sttp_reactor.store.disk.store import DiskStore
 from sttp_reactor.store.memory import MemoryStore
 
-KINDS = ["memory", "disk", "disk-sync"]
+KINDS = ["memory", "disk", "disk-sync", pytest.param("etcd", marks=needs_etcd)]
 
 
-def make(kind: str, docroot: Path) -> Store:
+def make(kind: str, docroot: Path, request: pytest.FixtureRequest) -> Store:
+    if kind == "etcd":
+        in_etcd: Callable[[], Store] = request.getfixturevalue("in_etcd")
+        return in_etcd()
     return MemoryStore() if kind == "memory" else DiskStore(docroot, sync=kind == "disk-sync")
 
 
 @pytest.fixture(params=KINDS)
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    made = make(request.param, tmp_path / "docroot")
+    made = make(request.param, tmp_path / "docroot", request)
     made.open()
     yield made
     made.close()
