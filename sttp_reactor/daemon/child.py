@@ -21,9 +21,9 @@ from sttp_reactor.limits import BEAT_SECONDS, CONTROL_SECONDS
 from sttp_reactor.metrics import Registry
 from sttp_reactor.net.endpoints import Endpoint, Sockets
 from sttp_reactor.net.reactor import READ
-from sttp_reactor.sttp.docroot import Claim
 from sttp_reactor.sttp.server import Server
 from sttp_reactor.sttp.settings import Settings
+from sttp_reactor.sttp.stores import Claim
 from sttp_reactor.sttp.team import Member
 
 if TYPE_CHECKING:

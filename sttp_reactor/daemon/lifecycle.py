@@ -17,6 +17,7 @@ from sttp_reactor.errors import StartError
 from sttp_reactor.metrics import COUNTER, GAUGE, Sample
 from sttp_reactor.sttp.keys import TABLE
 from sttp_reactor.sttp.settings import Settings
+from sttp_reactor.sttp.stores import name_of_store
 
 log = logging.getLogger(__name__)
 
@@ -75,8 +76,8 @@ class Lifecycle:
 
     def ready(self, addresses: Iterable[str]) -> None:
         self._addresses = ", ".join(addresses)
-        docroot = self.settings.docroot
-        log.info("ready: listening on %s; docroot %s; configuration %s", self._addresses, docroot, self._origin)
+        store = name_of_store(self.settings)
+        log.info("ready: listening on %s; %s; configuration %s", self._addresses, store, self._origin)
         self._notifier.ready(f"listening on {self._addresses}")
 
     def alive(self) -> None:

@@ -38,10 +38,10 @@ from sttp_reactor.metrics import COUNTER, GAUGE, Registry, Sample
 from sttp_reactor.net.address import Address
 from sttp_reactor.net.endpoints import Endpoint, Sockets, bind_all, hold_port, names_of, release, remove_files
 from sttp_reactor.net.listener import bind
-from sttp_reactor.sttp.docroot import Claim, take_docroot
 from sttp_reactor.sttp.keys import TABLE
 from sttp_reactor.sttp.listening import endpoints_of, tls_context_of
 from sttp_reactor.sttp.settings import Settings
+from sttp_reactor.sttp.stores import Claim, take_store
 from sttp_reactor.sttp.team import Team
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ class Parent:
             self._tls = tls_context_of(self._settings, self._held)
             if self._activated is None:
                 self._held = bind_all(endpoints_of(self._settings), self._keep)
-            take_docroot(self._settings, self._claim)
+            take_store(self._settings, self._claim)
             self._start_next()
             while self._children or self._restarts:
                 self._handle(self._next_signal())

@@ -60,6 +60,18 @@ def _certificates_that_nobody_shows(settings: Settings) -> Iterator[tuple[str, s
         yield "access", "has a rule about certificates, and without tls.client_ca no client is asked for one"
 
 
+def _half_of_the_cluster(settings: Settings) -> Iterator[tuple[str, str]]:
+    store = settings.store
+    for name, given, other, needed in (
+        ("store.tls.certificate", store.tls.certificate, "store.tls.key", store.tls.key),
+        ("store.tls.key", store.tls.key, "store.tls.certificate", store.tls.certificate),
+        ("store.password_file", store.password_file, "store.user", store.user),
+        ("store.user", store.user, "store.password_file", store.password_file),
+    ):
+        if given and not needed:
+            yield name, f"is of no use without {other}"
+
+
 def _is_in_docroot(file: Path, settings: Settings) -> bool:
     docroot = os.path.realpath(settings.docroot)
     return os.path.commonpath([os.path.realpath(file), docroot]) == docroot
@@ -76,4 +88,5 @@ CONTRADICTIONS: tuple[Callable[[Settings], Iterator[tuple[str, str]]], ...] = (
     _http_without_certificate,
     _tls_in_docroot,
     _certificates_that_nobody_shows,
+    _half_of_the_cluster,
 )

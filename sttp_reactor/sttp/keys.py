@@ -15,6 +15,7 @@ from sttp_reactor.config.table import Key, Table
 from sttp_reactor.sttp.access_rules import access_rules
 from sttp_reactor.sttp.contradictions import CONTRADICTIONS
 from sttp_reactor.sttp.settings import Settings
+from sttp_reactor.sttp.store_keys import STORE_KEYS
 
 # A line must hold the shortest useful request of each kind; 64 bytes hold an action, a file name of 32 characters and
 # a few words. More than the protocol's 8,192 serves deep paths; every connection may buffer that much, so that ten
@@ -89,6 +90,7 @@ KEYS: Final = (
         "Who may do what below which path; the first rule that is about the client and the path decides. With any rule,"
         " all that no rule is about is refused, but for clients on this machine.",
     ),
+    *STORE_KEYS,
     Key("cache.enabled", True, readers.boolean(), "Whether SHOW replies are kept in memory."),
     Key("cache.max_files", limits.CACHE_FILES, readers.whole(1), "Files kept; the least recently used go first."),
     Key("cache.max_size", limits.CACHE_BYTES, readers.size(), "Bytes kept, likewise; 1K is 1,024 bytes, 1M is 1,024K."),

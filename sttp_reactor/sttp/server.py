@@ -18,7 +18,6 @@ from sttp_reactor.net.throttle import Throttle
 from sttp_reactor.net.tls_handshakes import Handshakes
 from sttp_reactor.store.base import Store
 from sttp_reactor.store.disk.claim import Claim
-from sttp_reactor.store.disk.store import DiskStore
 from sttp_reactor.sttp.access import Policy
 from sttp_reactor.sttp.access_log import AccessLog
 from sttp_reactor.sttp.cache import Cache
@@ -28,6 +27,7 @@ from sttp_reactor.sttp.samples import samples_of
 from sttp_reactor.sttp.service import Service
 from sttp_reactor.sttp.session import Session, SessionLimits
 from sttp_reactor.sttp.settings import Settings
+from sttp_reactor.sttp.stores import make_store
 from sttp_reactor.sttp.team import Member
 from sttp_reactor.sttp.unsent import Unsent
 from sttp_reactor.wire.encoder import encode_response
@@ -72,7 +72,7 @@ class Server:
         `open_door`, which raises StartError, for what is spoken where an endpoint's `kind` is not empty."""
         self.settings = settings
         self.reactor = Reactor() if reactor is None else reactor
-        self._store = DiskStore(settings.docroot, sync=settings.sync, claim=claim) if store is None else store
+        self._store = make_store(settings, claim) if store is None else store
         self.session_limits = session_limits(settings)
         self.policy = _policy(settings)
         self._crowd = Crowd(settings.limits.max_connections_per_address)
@@ -184,6 +184,8 @@ class Server:
 
     def make_cache(self, settings: Settings) -> Cache | None:
         cache = settings.cache
+        if settings.store.engine != "disk":
+            return None  # nobody would tell what other servers change
         return Cache(cache.max_files, cache.max_size, cache.expiration, self.reactor.clock) if cache.enabled else None
 
     def prepare_door(self, endpoints: Iterable[Endpoint]) -> None:

@@ -77,6 +77,40 @@ class HttpSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class StoreTlsSettings:
+    """How we make sure of the cluster, and what we show it. Files are absolute and need not exist."""
+
+    ca: Path | None
+    certificate: Path | None
+    key: Path | None
+
+
+@dataclass(frozen=True, slots=True)
+class StoreTimeoutSettings:
+    """In seconds: of a connection, of one try of a read, of a write; and how old a cached answer may be."""
+
+    connect: float
+    read: float
+    write: float
+    stale: float
+
+
+@dataclass(frozen=True, slots=True)
+class StoreSettings:
+    """`engine` is "disk", which has no use for the rest, or "etcd"; `reads` is "linearizable" or "cached". `prefix`
+    begins and ends with "/"; `user` may be empty."""
+
+    engine: str
+    endpoints: tuple[str, ...]
+    prefix: str
+    reads: str
+    tls: StoreTlsSettings
+    user: str
+    password_file: Path | None
+    timeout: StoreTimeoutSettings
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """The whole configuration. A key's dotted name is its attribute: `cache.max_files` is `settings.cache.max_files`.
 
@@ -92,6 +126,7 @@ class Settings:
     processes: int
     read_only: bool
     access: tuple[AccessRule, ...]
+    store: StoreSettings
     cache: CacheSettings
     limits: LimitSettings
     tls: TlsSettings

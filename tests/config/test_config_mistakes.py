@@ -36,7 +36,29 @@ def mistakes_of(folder: Path, text: str | bytes) -> list[str]:
     return mistakes_in(path)
 
 
+ENDPOINT = "expected an URL such as http://192.0.2.1:2379 or https://etcd-1.example.com:2379, or a list of them, got"
+PREFIX = "expected a text of printable ASCII that begins and ends with '/', got"
+
 WRONG_VALUES = [
+    ("store: {engine: etcd3}", ["f:1:17: store.engine: expected disk or etcd, got 'etcd3' (did you mean etcd?)"]),
+    ("store: {endpoints: a:1}", [f"f:1:20: store.endpoints: {ENDPOINT} 'a:1'"]),
+    ("store: {endpoints: http://a}", [f"f:1:20: store.endpoints: {ENDPOINT} 'http://a'"]),
+    ("store: {endpoints: http://a:x}", [f"f:1:20: store.endpoints: {ENDPOINT} 'http://a:x'"]),
+    ("store: {endpoints: http://u@a:1}", [f"f:1:20: store.endpoints: {ENDPOINT} 'http://u@a:1'"]),
+    ("store: {endpoints: []}", [f"f:1:20: store.endpoints: {ENDPOINT} a list (it is empty)"]),
+    (
+        "store: {endpoints: [http://a:1, http://a:1]}",
+        [f"f:1:33: store.endpoints: {ENDPOINT} 'http://a:1' (it is there twice)"],
+    ),
+    ("store: {prefix: sttp/}", [f"f:1:17: store.prefix: {PREFIX} 'sttp/'"]),
+    ("store: {prefix: /sttp}", [f"f:1:17: store.prefix: {PREFIX} '/sttp'"]),
+    ("store: {prefix: //}", [f"f:1:17: store.prefix: {PREFIX} '//'"]),
+    (
+        "store: {user: a b}",
+        ["f:1:15: store.user: expected a user's name of printable ASCII without a space, or nothing, got 'a b'"],
+    ),
+    ("store: {user: sttp}", ["f:1:15: store.user: is of no use without store.password_file"]),
+    ("store: {tls: {key: k}}", ["f:1:20: store.tls.key: is of no use without store.tls.certificate"]),
     ("port: many", [f"f:1:7: port: {PORT} 'many'"]),
     ("port: 8080.5", [f"f:1:7: port: {PORT} '8080.5'"]),
     ("port: 65536", [f"f:1:7: port: {PORT} '65536'"]),

@@ -183,6 +183,16 @@ def test_the_published_configuration_and_defaults(tmp_path: Path, monkeypatch: p
         "processes": 1,
         "read_only": False,
         "access": (),
+        "store": {
+            "engine": "disk",
+            "endpoints": ("http://127.0.0.1:2379",),
+            "prefix": "/sttp/",
+            "reads": "linearizable",
+            "tls": {"ca": None, "certificate": None, "key": None},
+            "user": "",
+            "password_file": None,
+            "timeout": {"connect": 1.0, "read": 1.0, "write": 2.0, "stale": 3.0},
+        },
         "cache": {"enabled": True, "max_files": 100, "max_size": 10485760, "expiration": 300.0},
         "limits": {
             "max_connections": 10000,
@@ -206,6 +216,25 @@ def test_the_published_configuration_and_defaults(tmp_path: Path, monkeypatch: p
         "shutdown_timeout": 10.0,
         "log": {"level": "info", "format": "text", "access": False},
     }
+
+
+def test_the_section_of_a_cluster(tmp_path: Path) -> None:
+    text = """
+    store:
+      engine: etcd
+      endpoints: ["http://127.0.0.1:2379", "https://[::1]:1/"]
+      prefix: /a/b/
+      reads: cached
+      tls: {ca: ca.pem, certificate: our.pem, key: our.key}
+      user: sttp
+      password_file: /etc/sttp/password
+      timeout: {connect: 500ms, write: 5}
+    """
+    store = load(write(tmp_path, text)).settings.store
+    assert store.endpoints == ("http://127.0.0.1:2379", "https://[::1]:1/")
+    assert (store.engine, store.prefix, store.reads, store.user) == ("etcd", "/a/b/", "cached", "sttp")
+    assert store.tls.ca == tmp_path / "ca.pem"
+    assert (store.timeout.connect, store.timeout.read, store.timeout.write) == (0.5, 1.0, 5.0)
 
 
 def test_flags_beat_the_file_and_the_file_beats_the_defaults(tmp_path: Path) -> None:

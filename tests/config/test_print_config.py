@@ -37,6 +37,22 @@ def test_the_text_with_its_origins(tmp_path: Path) -> None:
         "read_only: false # default\n"
         "access: [] # default\n"
         "shutdown_timeout: 10 # default\n"
+        "store:\n"
+        "  engine: disk # default\n"
+        '  endpoints: "http://127.0.0.1:2379" # default\n'
+        '  prefix: "/sttp/" # default\n'
+        "  reads: linearizable # default\n"
+        '  user: "" # default\n'
+        "  password_file: false # default\n"
+        "  tls:\n"
+        "    ca: false # default\n"
+        "    certificate: false # default\n"
+        "    key: false # default\n"
+        "  timeout:\n"
+        "    connect: 1 # default\n"
+        "    read: 1 # default\n"
+        "    write: 2 # default\n"
+        "    stale: 3 # default\n"
         "cache:\n"
         "  enabled: true # default\n"
         "  max_files: 100 # default\n"

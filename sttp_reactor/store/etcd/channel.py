@@ -15,11 +15,8 @@ import socket
 import ssl
 import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
-
-if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
 
 # The largest answer that is read. A page of a LIST, of 1,000 of the longest names there are, has 12 MB.
 MAX_ANSWER_BYTES: Final = 64 << 20
@@ -158,7 +155,7 @@ class _TimedSocket:
         self._set_timeout()
         self.sock.sendall(data)
 
-    def receive_into(self, buffer: WriteableBuffer) -> int:
+    def receive_into(self, buffer: Any) -> int:
         self._set_timeout()
         return self.sock.recv_into(buffer)
 
@@ -185,5 +182,5 @@ class _Receiver(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer: WriteableBuffer) -> int:
+    def readinto(self, buffer: Any) -> int:
         return self._timed.receive_into(buffer)

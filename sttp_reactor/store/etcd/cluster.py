@@ -43,14 +43,16 @@ class Cluster:
         self,
         endpoints: Sequence[Endpoint],
         timeouts: Timeouts,
-        tls: ssl.SSLContext | None = None,
+        make_tls: Callable[[], ssl.SSLContext] | None = None,
         user: str = "",
         password: Callable[[], str] = str,
     ) -> None:
-        """`password` is asked for whenever we have to say who we are, `user`; an empty one says nothing."""
+        """`make_tls` makes what endpoints with https are spoken to with. `password` is asked for whenever we have to
+        say who we are, `user`; an empty one says nothing."""
         self.timeouts = timeouts
         self._endpoints = list(endpoints)
-        self._tls = tls
+        self._make_tls = make_tls
+        self._tls: ssl.SSLContext | None = None
         self._user = user
         self._password = password
         self._token = ""
@@ -87,8 +89,13 @@ class Cluster:
         self._token = ""
 
     def open(self) -> None:
-        """Keep connections, from now on until `close`."""
+        """Keep connections, from now on until `close`. Raises what `make_tls` raises."""
+        if self._make_tls is not None and any(endpoint.is_tls for endpoint in self._endpoints):
+            self._tls = self._make_tls()
         self._is_closed = False
+
+    def __str__(self) -> str:
+        return ", ".join(map(str, self._endpoints))
 
     def close(self) -> None:
         with self._lock:
