@@ -30,6 +30,7 @@ clock (monotonic) where they are deadlines; sizes are bytes.
 Errors: what cannot be set up raises at once (StartError for an address, OSError for what the system refuses), with
 nothing left open. A callback that raises is logged, costs its own connection, and nobody else anything.
 
+What blocks or computes for long goes to the threads of a `WorkerPool`, whose results come back on the loop.
 `Reactor.observer` tells whoever wants to see the loop turn how long each phase of a turn took.
 """
 
@@ -44,9 +45,11 @@ from sttp_reactor.net.observing import PHASES
 from sttp_reactor.net.protocol import Protocol, Transport
 from sttp_reactor.net.reactor import READ, WRITE, Reactor
 from sttp_reactor.net.serving import Connecting, Server, connect, serve
+from sttp_reactor.net.stream_limits import StreamLimits
 from sttp_reactor.net.timers import Timer
 from sttp_reactor.net.tls import TlsFactory
 from sttp_reactor.net.tls_context import TlsContext, TlsFiles
+from sttp_reactor.net.workers import WorkerPool
 
 __all__ = [
     "PHASES",
@@ -64,11 +67,13 @@ __all__ = [
     "Reactor",
     "Server",
     "StartError",
+    "StreamLimits",
     "Timer",
     "TlsContext",
     "TlsFactory",
     "TlsFiles",
     "Transport",
+    "WorkerPool",
     "bind",
     "connect",
     "open_datagrams",

@@ -21,17 +21,11 @@ import termios
 from collections.abc import Callable
 from typing import Final
 
-from sttp_reactor.limits import (
-    FIRST_READ_BYTES,
-    HIGH_WATER_BYTES,
-    LINGER_SECONDS,
-    LOW_WATER_BYTES,
-    READ_BYTES,
-    WRITE_TIMEOUT,
-)
+from sttp_reactor.limits import FIRST_READ_BYTES, WRITE_TIMEOUT
 from sttp_reactor.net.protocol import Protocol, Transport
 from sttp_reactor.net.reactor import READ, WRITE, Reactor
 from sttp_reactor.net.states import TRANSITIONS, Event, State
+from sttp_reactor.net.stream_limits import DEFAULT_LIMITS, StreamLimits
 from sttp_reactor.net.timers import Timer
 
 log = logging.getLogger(__name__)
@@ -71,6 +65,7 @@ class Connection:
     __slots__ = (
         "_blocked",
         "_interest",
+        "_limits",
         "_linger_timer",
         "_on_released",
         "_outgoing",
@@ -98,6 +93,7 @@ class Connection:
         peer: str = "",
         write_timeout: float = WRITE_TIMEOUT,
         on_released: Callable[[str], None] | None = None,
+        limits: StreamLimits = DEFAULT_LIMITS,
     ) -> None:
         """Takes over `sock`, which is connected and non-blocking, and calls the protocol's `connection_made`.
 
@@ -117,7 +113,8 @@ class Connection:
         # Bytes until the turn's end; a bytearray once the kernel has refused some of it and writability is awaited.
         self._outgoing: bytes | bytearray | None = None
         self._blocked = False
-        self._read_bytes = FIRST_READ_BYTES
+        self._limits = limits
+        self._read_bytes = min(FIRST_READ_BYTES, limits.read_bytes)
         self._reading_paused = False  # by the protocol
         self._writing_paused = False  # by the water marks
         self._linger_timer: Timer | None = None
@@ -161,9 +158,9 @@ class Connection:
     def _read_more(self, data: bytes) -> bytes:
         """This peer says a lot at a time: read the rest of it, and from now on with one call."""
         if self._read_bytes == FIRST_READ_BYTES:
-            self._read_bytes = READ_BYTES
+            self._read_bytes = self._limits.read_bytes
             with contextlib.suppress(OSError):  # nothing more, or lost: the next read will tell
-                data += self._sock.recv(READ_BYTES - len(data))
+                data += self._sock.recv(self._read_bytes - len(data))
         return data
 
     def on_writable(self) -> None:
@@ -184,7 +181,7 @@ class Connection:
         if not outgoing:
             self._outgoing = None
             self._blocked = False
-        resumes = self._writing_paused and len(outgoing) <= LOW_WATER_BYTES
+        resumes = self._writing_paused and len(outgoing) <= self._limits.low_water
         if resumes:
             self._writing_paused = False
         self._update_interest()
@@ -228,7 +225,7 @@ class Connection:
             self._reactor.unsent.append(self)
         else:
             self._outgoing += data
-            if len(self._outgoing) > HIGH_WATER_BYTES:
+            if len(self._outgoing) > self._limits.high_water:
                 # Now, not at the turn's end: who writes until told to pause must be told.
                 self.flush()
                 self._maybe_pause_writing()
@@ -267,7 +264,7 @@ class Connection:
             self._move(Event.FLUSHED)
 
     def _maybe_pause_writing(self) -> bool:
-        if self._writing_paused or not self._blocked or len(self._outgoing or b"") <= HIGH_WATER_BYTES:
+        if self._writing_paused or not self._blocked or len(self._outgoing or b"") <= self._limits.high_water:
             return False
         self._writing_paused = True
         self._update_interest()
@@ -310,7 +307,7 @@ class Connection:
         except OSError as error:
             self._move(Event.LOST, error)
         else:
-            self._linger_timer = self._reactor.call_later(LINGER_SECONDS, lambda: self._move(Event.PATIENCE_OVER))
+            self._linger_timer = self._reactor.call_later(self._limits.linger, lambda: self._move(Event.PATIENCE_OVER))
 
     def _release(self, error: Exception | None) -> None:
         if self._interest:

@@ -14,6 +14,7 @@ from sttp_reactor.net.address import Address
 from sttp_reactor.net.connection import Connection
 from sttp_reactor.net.protocol import Protocol
 from sttp_reactor.net.reactor import WRITE, Reactor
+from sttp_reactor.net.stream_limits import DEFAULT_LIMITS, StreamLimits
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +34,7 @@ class Connector:
         *,
         timeout: float,
         write_timeout: float = WRITE_TIMEOUT,
+        limits: StreamLimits = DEFAULT_LIMITS,
     ) -> None:
         """`timeout` in seconds, from now to the established connection."""
         self._reactor = reactor
@@ -40,6 +42,7 @@ class Connector:
         self._factory = factory
         self._on_failure = on_failure
         self._write_timeout = write_timeout
+        self._limits = limits
         self._over = False
         self._sock: socket.socket | None = None
         self._registered = False
@@ -72,7 +75,8 @@ class Connector:
             return
         self._finish()
         try:
-            Connection(self._reactor, sock, self._factory, str(self._address), self._write_timeout)
+            peer = str(self._address)
+            Connection(self._reactor, sock, self._factory, peer, self._write_timeout, limits=self._limits)
         except Exception as error:
             sock.close()
             if isinstance(error, OSError):

@@ -1,4 +1,4 @@
-"""How many connections each address has, so that no single one can take them all.
+"""How many connections there are, and of each address, so that no single one can take them all.
 
 An address is an IPv4 address or an IPv6 network of 64 bits, which is what one host commonly has to itself: counted
 singly, it would have more addresses than any limit. Peers of Unix sockets have none and are not counted.
@@ -14,25 +14,31 @@ _MAPPED: Final = "::ffff:"
 
 
 class Crowd:
-    """`limit` connections for each address, 0 for any number. It may be changed: it holds for the next connection."""
+    """`limit` connections for each address, and `most` of all together; 0 for any number. Both may be changed: they
+    hold for the next connection."""
 
-    def __init__(self, limit: int = 0) -> None:
+    def __init__(self, limit: int = 0, most: int = 0) -> None:
         self.limit = limit
+        self.most = most
+        self._total = 0  # those of Unix sockets included
         self._connections: dict[str, int] = {}
 
     def enter(self, peer: str) -> bool:
         """Count a connection of `peer`, a transport's. False where there is no room for it, and it is not counted."""
-        address = address_of(peer)
-        if not address:
-            return True
-        count = self._connections.get(address, 0)
-        if 0 < self.limit <= count:
+        if 0 < self.most <= self._total:
             return False
-        self._connections[address] = count + 1
+        address = address_of(peer)
+        if address:
+            count = self._connections.get(address, 0)
+            if 0 < self.limit <= count:
+                return False
+            self._connections[address] = count + 1
+        self._total += 1
         return True
 
     def leave(self, peer: str) -> None:
         """One that has been counted is gone."""
+        self._total -= 1
         address = address_of(peer)
         if not address:
             return

@@ -16,6 +16,7 @@ from sttp_reactor.net.connection import Connection
 from sttp_reactor.net.crowd import Crowd
 from sttp_reactor.net.protocol import Protocol
 from sttp_reactor.net.reactor import READ, Reactor
+from sttp_reactor.net.stream_limits import DEFAULT_LIMITS, StreamLimits
 from sttp_reactor.net.throttle import Throttle, unthrottled
 from sttp_reactor.net.timers import Timer
 from sttp_reactor.net.unix_files import FileSocket, bind_file
@@ -35,6 +36,7 @@ class Listener:
         throttle: Throttle | None = None,
         crowd: Crowd | None = None,
         refuse: Callable[[str], Protocol] | None = None,
+        limits: StreamLimits = DEFAULT_LIMITS,
     ) -> None:
         """Takes over `sock`, which is bound, listening and non-blocking. `write_timeout` may be changed: it holds for
         the next connection. `throttle`, where there is one, logs the pauses; otherwise each is logged.
@@ -46,6 +48,7 @@ class Listener:
         self._warn = unthrottled(log) if throttle is None else throttle.warn
         self._crowd = crowd
         self._refuse = refuse
+        self._limits = limits
         self._pause: Timer | None = None
         self.accepted = 0
         self.pauses = 0
@@ -87,7 +90,7 @@ class Listener:
         peer = _peer_of(sock) if sock.family == socket.AF_UNIX else format_sockaddr(sock.family, sockaddr)
         crowd = self._crowd
         if crowd is None:
-            Connection(self._reactor, sock, self._factory, peer, self.write_timeout)
+            Connection(self._reactor, sock, self._factory, peer, self.write_timeout, limits=self._limits)
         elif crowd.enter(peer):
             self._welcome_counted(sock, peer, crowd)
         elif self._refuse is not None:
@@ -97,7 +100,7 @@ class Listener:
 
     def _welcome_counted(self, sock: socket.socket, peer: str, crowd: Crowd) -> None:
         try:
-            Connection(self._reactor, sock, self._factory, peer, self.write_timeout, crowd.leave)
+            Connection(self._reactor, sock, self._factory, peer, self.write_timeout, crowd.leave, self._limits)
         except BaseException:
             crowd.leave(peer)  # there is no connection that could
             raise

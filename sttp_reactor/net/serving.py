@@ -15,6 +15,7 @@ from sttp_reactor.net.endpoints import Endpoint, bind_all, bind_here, names_of, 
 from sttp_reactor.net.listener import Listener
 from sttp_reactor.net.protocol import Protocol
 from sttp_reactor.net.reactor import Reactor
+from sttp_reactor.net.stream_limits import DEFAULT_LIMITS, StreamLimits
 from sttp_reactor.net.tls import TlsFactory
 from sttp_reactor.net.tls_handshakes import Handshakes
 
@@ -56,24 +57,27 @@ def serve(
     write_timeout: float = WRITE_TIMEOUT,
     handshake_timeout: float = HANDSHAKE_TIMEOUT,
     most_per_peer: int = 0,
+    most_connections: int = 0,
+    limits: StreamLimits = DEFAULT_LIMITS,
 ) -> Server:
     """Listen at all `addresses` (see `resolve`), and give each connection the protocol that `make_protocol()` makes.
 
     All or nothing: raises StartError, saying which address and why, or OSError, with everything released.
     A peer that reads nothing for `write_timeout` seconds while something waits to be sent is cut off; one whose TLS
     handshake takes longer than `handshake_timeout` too. Of one IPv4 address, or IPv6 network of 64 bits, at most
-    `most_per_peer` connections are there at a time; 0 means any number.
+    `most_per_peer` connections are there at a time, and of all together `most_connections`; 0 means any number, and
+    one too many is closed at once. `limits` has the water marks, the size of a read, and how long a close lingers.
     """
     factory: Callable[[], Protocol] = make_protocol
     if tls is not None:
         context = tls
         factory = TlsFactory(reactor, lambda: context, make_protocol, Handshakes(reactor, handshake_timeout))
-    crowd = Crowd(most_per_peer) if most_per_peer else None
+    crowd = Crowd(most_per_peer, most_connections) if most_per_peer or most_connections else None
     endpoints = bind_all([Endpoint(address, tls is not None) for address in addresses], bind_here)
     listeners: list[Listener] = []
     try:
         for sock in endpoints.values():
-            listeners.append(Listener(reactor, sock, factory, write_timeout, crowd=crowd))
+            listeners.append(Listener(reactor, sock, factory, write_timeout, crowd=crowd, limits=limits))
     except BaseException:
         for listener in listeners:
             listener.close()
@@ -93,6 +97,7 @@ def connect(
     tls: ssl.SSLContext | None = None,
     server_hostname: str | None = None,
     write_timeout: float = WRITE_TIMEOUT,
+    limits: StreamLimits = DEFAULT_LIMITS,
 ) -> Connecting:
     """Connect to `host`: a name, an IPv4 or IPv6 address, or a Unix socket's path, which begins with `/`.
 
@@ -100,7 +105,7 @@ def connect(
     connection, or `on_failure(error)` is called; in neither where it is cancelled first. A name is looked up in a
     thread of its own; its addresses are tried one after the other, each for its share of what is left of `timeout`
     (seconds).
-    With `tls`, the peer has to prove that it is `server_hostname`, `host` by default.
+    With `tls`, the peer has to prove that it is `server_hostname`, `host` by default. `limits` are as for `serve`.
     """
     factory: Callable[[], Protocol] = make_protocol
     if tls is not None:
@@ -114,7 +119,7 @@ def connect(
             server_hostname=server_hostname or host,
             on_failure=on_failure,
         )
-    return Connecting(reactor, factory, host, port, on_failure, timeout, write_timeout)
+    return Connecting(reactor, factory, host, port, on_failure, timeout, write_timeout, limits)
 
 
 class Connecting:
@@ -129,11 +134,13 @@ class Connecting:
         on_failure: Callable[[Exception], None],
         timeout: float,
         write_timeout: float,
+        limits: StreamLimits,
     ) -> None:
         self._reactor = reactor
         self._factory = factory
         self._on_failure = on_failure
         self._write_timeout = write_timeout
+        self._limits = limits
         self._deadline = reactor.clock() + timeout
         self._timer = reactor.call_later(timeout, self._looked_up_too_late)
         self._is_over = False
@@ -180,6 +187,7 @@ class Connecting:
             self._failed,
             timeout=share,
             write_timeout=self._write_timeout,
+            limits=self._limits,
         )
 
     def _failed(self, error: OSError) -> None:

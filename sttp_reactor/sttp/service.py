@@ -42,13 +42,13 @@ from sttp_reactor.limits import (
 )
 from sttp_reactor.metrics import GAUGE, Sample
 from sttp_reactor.net.loop import Loop, Timer
+from sttp_reactor.net.pool import Pool
 from sttp_reactor.net.throttle import Throttle, unthrottled
 from sttp_reactor.printable import printable
 from sttp_reactor.store.base import Found, Operation, Read, Store, Write
 from sttp_reactor.sttp.answerer import ANYBODY, Asker, Done, FastWay, Waiter, no_replies
 from sttp_reactor.sttp.cache import Cache
 from sttp_reactor.sttp.counts import Counts
-from sttp_reactor.sttp.pool import Pool
 from sttp_reactor.sttp.team import Member
 from sttp_reactor.wire.encoder import encode_response
 from sttp_reactor.wire.messages import STATUS_BY_CODE, Action, Request, Response, Status

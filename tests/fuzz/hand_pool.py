@@ -12,9 +12,9 @@ from unittest import mock
 
 from scripted import Bench, FakeTransport, Talk, _Mishaps
 
+from sttp_reactor.net.fair_queue import FairQueue
 from sttp_reactor.store.base import Store
 from sttp_reactor.sttp import service
-from sttp_reactor.sttp.fair_queue import FairQueue
 from sttp_reactor.sttp.session import SessionLimits
 
 # Few, so that a script of a few lines fills the queue.

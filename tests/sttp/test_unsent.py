@@ -6,8 +6,8 @@ import random
 from collections.abc import Callable
 
 import pytest
+from fake_loop import FakeLoop
 from scripted import Bench, FakeTransport, ScriptedStore, Talk
-from test_pool import FakeLoop
 
 from sttp_reactor.limits import HIGH_WATER_BYTES, LOW_WATER_BYTES, PIECE_BYTES, UNSENT_PATIENCE_SECONDS
 from sttp_reactor.sttp.access_log import Access

@@ -22,8 +22,8 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Generic, TypeVar
 
 from sttp_reactor.limits import BATCH_JOBS, QUEUED_JOBS, STUCK_MOST_SECONDS, STUCK_SECONDS
+from sttp_reactor.net.fair_queue import FairQueue
 from sttp_reactor.net.loop import Loop, Timer
-from sttp_reactor.sttp.fair_queue import FairQueue
 
 log = logging.getLogger(__name__)
 
