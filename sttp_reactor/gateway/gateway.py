@@ -8,10 +8,12 @@ from email.utils import formatdate
 from typing import TYPE_CHECKING, Final
 
 from sttp_reactor.gateway.asking import Asking
+from sttp_reactor.gateway.events import Events, Turns
 from sttp_reactor.gateway.files import Files
 from sttp_reactor.gateway.health import Health
 from sttp_reactor.gateway.hosts import fault_of_write, is_ours
 from sttp_reactor.gateway.openapi import add_openapi
+from sttp_reactor.gateway.page import Page
 from sttp_reactor.gateway.prometheus import CONTENT_TYPE, exposition
 from sttp_reactor.gateway.ready import CachedAnswers
 from sttp_reactor.gateway.replies import problem
@@ -62,6 +64,9 @@ class Gateway:
         Files(server, asking).add_to(self._router)
         Writing(asking).add_to(self._router)
         add_openapi(self._router)
+        Page(server).add_to(self._router)
+        self.turns = Turns(server.reactor)
+        Events(server, self.turns).add_to(self._router)
         Health(server, self).add_to(self._router)
         self._router.add("GET", "/metrics", self._metrics)
         self._counts: Counter[tuple[str, int]] = Counter()

@@ -73,10 +73,15 @@ def family_of(sample: Sample) -> str:
     return sample.name
 
 
-def _line(sample: Sample) -> str:
+def key_of(sample: Sample) -> str:
+    """Its name and labels, as the format writes them."""
     labels = ",".join(f'{name}="{_escaped(value)}"' for name, value in sample.labels)
+    return f"{sample.name}{{{labels}}}" if labels else sample.name
+
+
+def _line(sample: Sample) -> str:
     value = f"{sample.value:d}" if isinstance(sample.value, int) else repr(sample.value)
-    return f"{sample.name}{{{labels}}} {value}" if labels else f"{sample.name} {value}"
+    return f"{key_of(sample)} {value}"
 
 
 def _escaped(text: str) -> str:
