@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 # Descriptors that are not connections: standard streams, selector, waker, listeners, journal, and the files and
 # directories that the workers have open.
-_OWN_DESCRIPTORS: Final = 128
+OWN_DESCRIPTORS: Final = 128
 
 # Blocked until somebody listens to them: a signal that comes while the server starts must not end it.
 SIGNALS: Final = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2})
@@ -141,7 +141,7 @@ def raise_open_file_limit(settings: Settings) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     connections = settings.limits.max_connections
-    if soft != resource.RLIM_INFINITY and soft < connections + _OWN_DESCRIPTORS:
+    if soft != resource.RLIM_INFINITY and soft < connections + OWN_DESCRIPTORS:
         log.warning(
             "the system allows %d open files, too few for limits.max_connections = %d; "
             "raise it (ulimit -Hn) or lower the setting",
