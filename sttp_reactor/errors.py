@@ -35,6 +35,11 @@ class StartError(SttpError):
     """The server cannot start: an address cannot be bound, or the docroot cannot be used."""
 
 
+class UnfitError(StartError):
+    """What the configuration names cannot be used: a file or folder is missing or is not what it should be, or a name
+    means nothing. Starting again would not help."""
+
+
 class ConfigError(SttpError):
     """The configuration is wrong. `mistakes` holds one line for each, in the order of the file."""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -18,7 +18,7 @@ from sttp_reactor import config
 from sttp_reactor.command.arguments import COMMAND_LINE_EXIT, parse, print_out, refuse
 from sttp_reactor.daemon import logs
 from sttp_reactor.daemon.pidfile import pid_file
-from sttp_reactor.errors import StartError
+from sttp_reactor.errors import StartError, UnfitError
 from sttp_reactor.printable import printable
 
 log = logging.getLogger(__name__)
@@ -37,8 +37,8 @@ class Program(Generic[S]):
     key, None) or for one value of it (flag, key, text).
 
     `serve` runs the program with what was loaded, and returns its exit code; it gets a function, too, that loads anew
-    for a reload and raises ConfigError. It raises StartError where the program cannot start. `log_style` gives the
-    level and the form of the log.
+    for a reload and raises ConfigError. It raises StartError where the program cannot start. `obstacles` yields what
+    would keep it from starting, without starting it. `log_style` gives the level and the form of the log.
     """
 
     name: str
@@ -47,6 +47,7 @@ class Program(Generic[S]):
     table: config.Table[S]
     serve: Callable[[config.Loaded[S], Callable[[], config.Loaded[S]]], int]
     flags: Sequence[tuple[str, str, str | None]] = ()
+    obstacles: Callable[[S], Iterable[StartError]] = lambda settings: ()
     log_style: Callable[[S], tuple[str, str]] = lambda settings: ("info", "text")
 
 
@@ -72,7 +73,7 @@ class _Run(Generic[S]):
             return self._report(error)
         except StartError as error:
             self._say(str(error))
-            return FAILED_EXIT
+            return _exit_code(error)
         except KeyboardInterrupt:
             # Before the server is up, or after it; in between it handles the signal itself.
             return INTERRUPTED_EXIT
@@ -83,10 +84,17 @@ class _Run(Generic[S]):
             _print_config(loaded)
             return 0
         if self._arguments["--check-config"]:
-            if not self._arguments.get("-q"):
-                self._say(f"the configuration ({loaded.source}) is valid")
-            return 0
+            return self._check(loaded)
         return self._serve(loaded)
+
+    def _check(self, loaded: config.Loaded[S]) -> int:
+        code = 0
+        for obstacle in self._program.obstacles(loaded.settings):
+            self._say(str(obstacle))
+            code = max(code, _exit_code(obstacle))
+        if not code and not self._arguments.get("-q"):
+            self._say(f"the configuration ({loaded.source}) is valid")
+        return code
 
     def _config_path(self) -> Path | None:
         name = self._arguments["--config"]
@@ -127,7 +135,7 @@ class _Run(Generic[S]):
             if style == "text":
                 raise
             log.critical("%s", error)  # who reads objects wants nothing else
-            return FAILED_EXIT
+            return _exit_code(error)
 
     def _report(self, error: config.ConfigError) -> int:
         """Print the mistakes. Those of the file begin with its name, as a compiler's do, so that editors can jump to
@@ -144,6 +152,10 @@ class _Run(Generic[S]):
 
     def _say(self, sentence: str) -> None:
         print(f"{self._program.name}: {printable(sentence)}", file=sys.stderr)
+
+
+def _exit_code(error: StartError) -> int:
+    return CONFIGURATION_EXIT if isinstance(error, UnfitError) else FAILED_EXIT
 
 
 def _print_config(loaded: config.Loaded[Any]) -> None:

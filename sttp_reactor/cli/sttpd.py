@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from sttp_reactor import config
 from sttp_reactor.cli.program import Program, run_program
+from sttp_reactor.errors import StartError
 from sttp_reactor.sttp.keys import TABLE
 from sttp_reactor.sttp.settings import Settings
 
@@ -21,7 +22,7 @@ Configuration:
   -p PORT, --port PORT             The TCP port; 0 takes any free one.
   -d DIR, --docroot DIR            The folder of the texts; made if it is missing.
   -o KEY=VAL, --set KEY=VAL        Set any key, as in -o cache.max_files=500.
-  -t, --check-config               Check the configuration and stop.
+  -t, --check-config               Check the configuration, and the files that it names, and stop.
   --print-config                   Print the configuration, with where each value came from, and stop.
 
 Running:
@@ -37,7 +38,7 @@ Running:
 Flags beat the file, the file beats the defaults. All keys: sttpd --print-config.
 Signals: HUP reads the configuration again, USR1 opens log files anew, USR2 logs what the server is doing,
 TERM and INT stop it once what was asked is answered, and at once the second time.
-Exit codes: 0 stopped, 1 cannot bind or failed, 2 command line, 78 configuration.
+Exit codes: 0 stopped, 1 cannot bind or failed, 2 command line, 78 configuration, or a file or folder that it names.
 """
 
 # Flags that stand for one key; with a text, flags that stand for one value.
@@ -68,4 +69,10 @@ def _log_style(settings: Settings) -> tuple[str, str]:
     return settings.log.level, settings.log.format
 
 
-_PROGRAM = Program("sttpd", DOC, "cache.max_files=500", TABLE, _serve, _FLAGS, _log_style)
+def _obstacles(settings: Settings) -> Iterable[StartError]:
+    from sttp_reactor.sttp.check import obstacles  # late: printing a configuration needs no server
+
+    return obstacles(settings)
+
+
+_PROGRAM = Program("sttpd", DOC, "cache.max_files=500", TABLE, _serve, _FLAGS, _obstacles, _log_style)

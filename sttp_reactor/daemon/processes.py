@@ -38,6 +38,7 @@ from sttp_reactor.metrics import COUNTER, GAUGE, Registry, Sample
 from sttp_reactor.net.address import Address
 from sttp_reactor.net.endpoints import Endpoint, Sockets, bind_all, hold_port, names_of, release, remove_files
 from sttp_reactor.net.listener import bind
+from sttp_reactor.sttp.access_log import check_access_log
 from sttp_reactor.sttp.keys import TABLE
 from sttp_reactor.sttp.listening import endpoints_of, tls_context_of
 from sttp_reactor.sttp.settings import Settings
@@ -98,6 +99,7 @@ class Parent:
             if self._activated is None:
                 self._held = bind_all(endpoints_of(self._settings), self._keep)
             take_store(self._settings, self._claim)
+            check_access_log(self._settings.log.access)  # each child opens it; here it is known why one cannot
             self._start_next()
             while self._children or self._restarts:
                 self._handle(self._next_signal())

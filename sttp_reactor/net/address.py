@@ -6,7 +6,7 @@ import os
 import socket
 from typing import Any, NamedTuple
 
-from sttp_reactor.errors import StartError
+from sttp_reactor.errors import StartError, UnfitError
 
 
 class Address(NamedTuple):
@@ -26,7 +26,8 @@ class Address(NamedTuple):
 def resolve(host: str, port: int) -> list[Address]:
     """All stream addresses of `host`: a name, an IPv4 or IPv6 address, or a Unix socket's path (begins with `/`).
 
-    Blocks on name resolution, so it is for start-up. Raises StartError for a name that means nothing.
+    Blocks on name resolution, so it is for start-up. Raises UnfitError for a name that means nothing, StartError where
+    that cannot be known for now.
     """
     if host.startswith("/"):
         return [Address(socket.AF_UNIX, host)]
@@ -34,7 +35,8 @@ def resolve(host: str, port: int) -> list[Address]:
         found = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except (OSError, UnicodeError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
-        raise StartError(f"{host}: {reason}") from error
+        kind = StartError if getattr(error, "errno", None) == socket.EAI_AGAIN else UnfitError
+        raise kind(f"{host}: {reason}") from error
     return list(dict.fromkeys(Address(family, sockaddr) for family, _, _, _, sockaddr in found))
 
 

@@ -10,7 +10,7 @@ import ssl
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from sttp_reactor.errors import StartError
+from sttp_reactor.errors import UnfitError
 from sttp_reactor.regular_files import open_regular
 
 VERSIONS: Final = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
@@ -37,12 +37,12 @@ class TlsContext:
     """
 
     def __init__(self, files: TlsFiles) -> None:
-        """Raises StartError, a sentence naming the file, for whatever a client would stumble over."""
+        """Raises UnfitError, a sentence naming the file, for whatever a client would stumble over."""
         self.files = files
         self.context = _load(files)
 
     def reload(self, files: TlsFiles | None = None) -> None:
-        """Read the files anew, or `files` in their place. All or nothing: raises StartError with the old ones in use.
+        """Read the files anew, or `files` in their place. All or nothing: raises UnfitError with the old ones in use.
 
         Connections that are there stay. None of their sessions can be resumed: a client whose authority is no longer
         trusted must not come back on a ticket.
@@ -57,7 +57,7 @@ def _load(files: TlsFiles) -> ssl.SSLContext:
         try:
             open_regular(path).close()  # OpenSSL would wait for whoever may one day write to a pipe
         except OSError as error:
-            raise StartError(f"cannot read {name} {path}: {error.strerror or error}") from error
+            raise UnfitError(f"cannot read {name} {path}: {error.strerror or error}") from error
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = VERSIONS[files.min_version]
     # OpenSSL 3 refuses a client that asks for it in any case; earlier ones let it buy a handshake with every record.
@@ -81,11 +81,11 @@ def _load_own(context: ssl.SSLContext, files: TlsFiles) -> None:
         context.load_cert_chain(files.certificate, files.key, password=_refuse_to_ask)
         _try_out(files)
     except _Encrypted:
-        raise StartError(f"the TLS key {files.key} is encrypted; store it without a passphrase") from None
+        raise UnfitError(f"the TLS key {files.key} is encrypted; store it without a passphrase") from None
     except ssl.SSLCertVerificationError as error:
         what = error.verify_message
         what = what.removeprefix("certificate ") if what.startswith("certificate ") else f"cannot be used: {what}"
-        raise StartError(f"the TLS certificate {files.certificate} {what}") from error
+        raise UnfitError(f"the TLS certificate {files.certificate} {what}") from error
     except ssl.SSLError as error:
         if error.reason == "KEY_VALUES_MISMATCH":
             what = f"the TLS key {files.key} does not belong to the certificate {files.certificate}"
@@ -93,7 +93,7 @@ def _load_own(context: ssl.SSLContext, files: TlsFiles) -> None:
             what = f"the TLS key {files.key} is not a private key in PEM form"
         else:
             what = f"the TLS certificate {files.certificate} cannot be used: {reason_of(error)}"
-        raise StartError(what) from error
+        raise UnfitError(what) from error
 
 
 def _load_client_ca(context: ssl.SSLContext, path: Path) -> None:
@@ -108,7 +108,7 @@ def _check_certificates(path: Path, name: str) -> None:
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=path)
     except ssl.SSLError as error:
-        raise StartError(f"{name} {path} is not a certificate in PEM form") from error
+        raise UnfitError(f"{name} {path} is not a certificate in PEM form") from error
 
 
 def _try_out(files: TlsFiles) -> None:

@@ -21,7 +21,7 @@ import time
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
-from sttp_reactor.errors import StartError
+from sttp_reactor.errors import StartError, UnfitError
 from sttp_reactor.limits import LOG_AGAIN_SECONDS
 from sttp_reactor.log_lines import LineWriter, timestamp
 from sttp_reactor.net.loop import Loop
@@ -49,7 +49,7 @@ class AccessLog:
     """`record` belongs to the loop's thread."""
 
     def __init__(self, loop: Loop, target: Path | Literal["-"], form: str = "text") -> None:
-        """Appends to the file `target`, or writes to standard output. Raises StartError when it cannot be opened."""
+        """Appends to the file `target`, or writes to standard output. Raises UnfitError when it cannot be opened."""
         self._loop = loop
         self._target = target
         self._format = _as_json if form == "json" else _as_text
@@ -94,16 +94,11 @@ class AccessLog:
 
     def _open(self) -> int:
         if self._target == "-":
-            try:
-                return sys.stdout.fileno()
-            except (AttributeError, OSError, ValueError):
-                raise StartError("access log: standard output is closed") from None
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+            return _standard_output()
         try:
-            # Not blocking: the name may be a pipe's, and everybody would wait with us until somebody reads it.
-            descriptor = os.open(self._target, flags | os.O_NONBLOCK, 0o644)
+            descriptor = _open_to_append(self._target, os.O_CREAT)
         except OSError as error:
-            raise StartError(f"access log {self._target}: {_why_not_opened(self._target, error)}") from error
+            raise _unfit(self._target, error) from error
         os.set_blocking(descriptor, True)  # the writer has time
         return descriptor
 
@@ -156,6 +151,38 @@ class AccessLog:
     def _tell_lost(self, reason: str) -> None:
         self._lost_and_told = self._file.lost
         log.warning("access log %s: %s%d lines lost so far", self._target, reason, self._file.lost)
+
+
+def check_access_log(target: Path | Literal[False, "-"]) -> None:
+    """Whether an AccessLog could be opened, without making its file. Raises UnfitError."""
+    if target == "-":
+        _standard_output()
+    elif target:
+        try:
+            os.close(_open_to_append(target))
+        except FileNotFoundError as error:
+            if not target.parent.exists():
+                raise _unfit(target, error) from error
+            if not os.access(target.parent, os.W_OK | os.X_OK):
+                raise _unfit(target, PermissionError(errno.EACCES, os.strerror(errno.EACCES))) from error
+        except OSError as error:
+            raise _unfit(target, error) from error
+
+
+def _standard_output() -> int:
+    try:
+        return sys.stdout.fileno()
+    except (AttributeError, OSError, ValueError):
+        raise UnfitError("access log: standard output is closed") from None
+
+
+def _open_to_append(target: Path, flags: int = 0) -> int:
+    # Not blocking: the name may be a pipe's, and everybody would wait with us until somebody reads it.
+    return os.open(target, os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK | os.O_CLOEXEC | flags, 0o644)
+
+
+def _unfit(target: Path, error: OSError) -> UnfitError:
+    return UnfitError(f"access log {target}: {_why_not_opened(target, error)}")
 
 
 def _why_not_opened(target: Path | Literal["-"], error: OSError) -> str | None:

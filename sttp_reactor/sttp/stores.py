@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sttp_reactor.errors import StartError
+from sttp_reactor.errors import UnfitError
 from sttp_reactor.store.base import Store
 from sttp_reactor.store.disk.claim import Claim
 from sttp_reactor.store.disk.store import DiskStore
@@ -14,7 +16,7 @@ from sttp_reactor.sttp.settings import Settings, StoreSettings
 if TYPE_CHECKING:
     import ssl
 
-__all__ = ["Claim", "make_store", "name_of_store", "take_store"]
+__all__ = ["Claim", "check_store", "make_store", "name_of_store", "take_store"]
 
 
 def make_store(settings: Settings, claim: Claim | None = None) -> Store:
@@ -41,6 +43,28 @@ def take_store(settings: Settings, claim: Claim) -> None:
         DiskStore(settings.docroot, sync=settings.sync, claim=claim).take()
 
 
+def check_store(settings: Settings) -> None:
+    """Whether it could be opened: that its files can be read, or made where they are missing. Makes nothing, takes
+    nothing from anybody, and asks no cluster. Raises UnfitError, in the words of a start."""
+    if settings.store.engine == "disk":
+        _check_docroot(settings.docroot)
+    else:
+        make_store(settings)
+        if any(url.startswith("https:") for url in settings.store.endpoints):
+            _context_of(settings.store)
+
+
+def _check_docroot(docroot: Path) -> None:
+    there = docroot
+    while not os.path.lexists(there):
+        there = there.parent
+    if not there.is_dir():
+        what = "this is not a directory" if there == docroot else f"{there} is not a directory"
+        raise UnfitError(f"docroot {docroot}: {what}")
+    if not os.access(there, os.R_OK | os.X_OK if there == docroot else os.W_OK | os.X_OK):
+        raise UnfitError(f"docroot {docroot}: there is no permission to {'read' if there == docroot else 'make'} it")
+
+
 def name_of_store(settings: Settings) -> str:
     """For the log."""
     if settings.store.engine == "disk":
@@ -49,7 +73,7 @@ def name_of_store(settings: Settings) -> str:
 
 
 def _context_of(store: StoreSettings) -> ssl.SSLContext:
-    """Raises StartError for files that cannot be used."""
+    """Raises UnfitError for files that cannot be used."""
     import ssl
 
     tls = store.tls
@@ -61,7 +85,7 @@ def _context_of(store: StoreSettings) -> ssl.SSLContext:
             context.load_cert_chain(tls.certificate, tls.key, password=_no_passphrase)
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) and error.errno and error.strerror else "it cannot be used"
-        raise StartError(f"{name} {file}: {why.lower()}") from error
+        raise UnfitError(f"{name} {file}: {why.lower()}") from error
     return context
 
 

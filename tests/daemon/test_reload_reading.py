@@ -83,4 +83,4 @@ def test_a_pipe_in_the_place_of_a_certificate_freezes_nobody(tmp_path: Path, nam
     with operated(tmp_path, GUARDED) as server:
         server.configure(f"{GUARDED}\n{tls}")
         refused(server, f"cannot read the TLS {name} .*pipe: it is not a regular file")
-    assert "it is not a regular file" in fails(["-c", "sttpd.yaml"], tmp_path, 1)
+    assert "it is not a regular file" in fails(["-c", "sttpd.yaml"], tmp_path, 78)

@@ -48,9 +48,9 @@ def test_a_second_server_in_the_same_place(start: Start, tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        (["-d", "a-file"], 1, r"sttpd: docroot .*/a-file: .+\n"),
+        (["-d", "a-file"], 78, r"sttpd: docroot .*/a-file: .+\n"),
         (["-a", "192.0.2.77"], 1, r"sttpd: cannot listen on 192\.0\.2\.77:\d+: .+\n"),
-        (["--access-log", "/nowhere/log"], 1, r"sttpd: access log /nowhere/log: .+\n"),
+        (["--access-log", "/nowhere/log"], 78, r"sttpd: access log /nowhere/log: .+\n"),
         (["--no-such-flag"], 2, r"sttpd: .*--no-such-flag.*\n"),
         (["-c", "bad.yaml"], 78, r"bad\.yaml:1:7: port: expected .+, got 'many'\n"),
     ],

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
-from sttp_reactor.errors import StartError, StoreError, StoreFailed
+from sttp_reactor.errors import StartError, StoreError, StoreFailed, UnfitError
 from sttp_reactor.store.base import AnyRead, Found, OnChange, Write
 from sttp_reactor.store.disk.claim import Claim, Served
 from sttp_reactor.store.disk.files import Temporaries, close_quietly
@@ -67,14 +67,14 @@ class DiskStore:
     def take(self) -> None:
         """Make the docroot if it is missing, and take it for this server: for a parent, before it forks.
 
-        Raises StartError where it cannot be read, or where another server has it."""
+        Raises UnfitError where it cannot be made or read, StartError where another server has it."""
         try:
             os.makedirs(self._docroot, exist_ok=True)
             os.scandir(self._docroot).close()
         except FileExistsError as error:
-            raise StartError(f"docroot {self._docroot}: this is not a directory") from error
+            raise UnfitError(f"docroot {self._docroot}: this is not a directory") from error
         except OSError as error:
-            raise StartError(f"docroot {self._docroot}: {error.strerror}") from error
+            raise UnfitError(f"docroot {self._docroot}: {error.strerror}") from error
         begun = time.monotonic()
         while True:
             try:
