@@ -145,8 +145,8 @@ class TlsLayer:
         self.peer = transport.peer
         self.last_received = transport.last_received
         self._deadline = self._handshakes.began(self)
-        self._records = self._maker.make_records()
         if not self._maker.server_side:
+            self._records = self._maker.make_records()
             self._await_step()  # the client speaks first
 
     def data_received(self, data: bytes) -> None:
@@ -279,6 +279,10 @@ class TlsLayer:
         if not self._has_begun and data[0] != _HANDSHAKE_RECORD and self._maker.server_side:
             self._refuse_plain()
             return
+        if not self._has_begun and self._maker.server_side:
+            # Not when the connection came: who is let in is what holds when a handshake begins, however long before
+            # somebody has connected. A reload may have changed it since.
+            self._records = self._maker.make_records()
         self._has_begun = True
         self._records.receive(data)
         if self._is_queued:
@@ -384,7 +388,8 @@ class TlsLayer:
         self._error = error
         self._unencrypted = None
         self.state = _CLOSED
-        self._send_records()  # the alert that says why
+        if self._has_begun or not self._maker.server_side:
+            self._send_records()  # the alert that says why
         self._below.close()
 
     def _guarded(self, callback: Callable[[], None]) -> None:

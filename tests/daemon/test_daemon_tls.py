@@ -502,7 +502,7 @@ def test_files_that_are_wrong_stop_the_start(
 ) -> None:
     flags = ["-p", "0", "-d", "files", "-o", f"processes={processes}", "-o", "tls.port=0"]
     flags += ["-o", f"tls.certificate={TLS / certificate}", "-o", f"tls.key={TLS / key}"]
-    assert fails(flags, tmp_path, 1) == f"sttpd: {said.format(TLS)}\n"
+    assert fails(flags, tmp_path, 78) == f"sttpd: {said.format(TLS)}\n"
 
 
 def test_a_port_that_is_taken_stops_the_start(start: Start, tmp_path: Path) -> None:
@@ -522,3 +522,16 @@ def test_sockets_that_are_handed_over_may_be_for_tls(tmp_path: Path) -> None:
             assert names_served(server) == {"sttpd"}
         with pytest.raises(AssertionError, match=r"named sttps that was handed over needs tls.certificate"):
             Operated(tmp_path, "", **handed)
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_new_authority_holds_for_who_has_connected_and_not_begun(tmp_path: Path, processes: int) -> None:
+    common = f"processes: {processes}\n"
+    with operated(tmp_path, common + as_yaml(client_ca=str(CA))) as server:
+        early = Wire(tls_address(server))
+        with TlsWire(server, client_context("alice")) as wire:
+            assert wire.ask(b"LIST /") == b"200 / OK\n\n"
+        server.reload(common + as_yaml(client_ca=str(STRANGER_CA)))
+        with early, pytest.raises((ssl.SSLError, ConnectionError)):
+            early.socket = client_context("alice").wrap_socket(early.socket, server_hostname="localhost")
+            early.ask(b"LIST /")
