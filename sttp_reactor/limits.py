@@ -20,6 +20,12 @@ MAX_PATH_SEGMENTS: Final = 64
 # settle on the same figure for a request line (nginx, Apache and h11 accept 8 to 64 KiB).
 MAX_LINE_BYTES: Final = 8192
 
+# A line must hold the shortest useful request of each kind; 64 bytes hold an action, a file name of 32 characters and
+# a few words. More than the protocol's 8,192 serves deep paths; every connection may buffer that much, so that ten
+# thousand of them at the upper bound are 10 GB, and nobody has a use for more.
+SHORTEST_MAX_LINE: Final = 64
+LONGEST_MAX_LINE: Final = 1_048_576
+
 DEFAULT_PORT: Final = 8080
 DEFAULT_TLS_PORT: Final = 8443
 DEFAULT_HTTP_PORT: Final = 8081

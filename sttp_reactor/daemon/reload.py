@@ -78,11 +78,11 @@ class Change:
         server.stop_listening([each for each in server.listeners if each not in self._endpoints], accept_waiting=True)
 
     def _apply_cache(self, before: Settings) -> None:
-        service, cache = self._server.service, self._settings.cache
-        if cache == before.cache:
+        service, cache, longest = self._server.service, self._settings.cache, self._settings.limits.max_line
+        if cache == before.cache and longest == before.limits.max_line:
             return
         if service.cache is not None and cache.enabled:
-            service.cache.set_limits(cache.max_files, cache.max_size, cache.expiration)
+            service.cache.set_limits(cache.max_files, cache.max_size, cache.expiration, longest_key=longest)
             service.use_cache(service.cache)
         else:
             service.use_cache(self._server.make_cache(self._settings))

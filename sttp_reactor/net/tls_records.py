@@ -170,9 +170,9 @@ class TlsRecords:
         return bool(self._ssl.session_reused)
 
     def peer_names(self) -> tuple[str, ...]:
-        """Who the peer has proved to be: the common name of its certificate, then its DNS names. Other alternative names
-        (e-mail, URI, address) are of other kinds: what an authority lets people choose there must not pass for a host.
-        Empty where it showed no certificate, or nobody has verified it."""
+        """Who the peer has proved to be: the common name of its certificate, then its DNS names. Other alternative
+        names (e-mail, URI, address) are of other kinds: what an authority lets people choose there must not pass for a
+        host. Empty where it showed no certificate, or nobody has verified it."""
         certificate: Any = self._ssl.getpeercert() or {}
         attributes = [attribute for part in certificate.get("subject", ()) for attribute in part]
         common = [value for kind, value in attributes if kind == "commonName"]

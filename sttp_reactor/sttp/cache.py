@@ -22,7 +22,14 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from sttp_reactor.limits import CACHE_BYTES, CACHE_EXPIRATION, CACHE_FILES, CHUNK_LINES, SWEEP_GLANCE
+from sttp_reactor.limits import (
+    CACHE_BYTES,
+    CACHE_EXPIRATION,
+    CACHE_FILES,
+    CHUNK_LINES,
+    LONGEST_MAX_LINE,
+    SWEEP_GLANCE,
+)
 
 
 class CacheStatistics(NamedTuple):
@@ -43,7 +50,12 @@ class Cache:
         max_bytes: int = CACHE_BYTES,
         expiration: float = CACHE_EXPIRATION,
         clock: Callable[[], float] = time.monotonic,
+        *,
+        longest_key: int = LONGEST_MAX_LINE,
     ) -> None:
+        """What is under a key longer than `longest_key` bytes is not kept: a hit is answered before anybody looks how
+        long the line may be."""
+        self._longest_key = longest_key
         self._max_files = max_files
         self._max_bytes = max_bytes
         self._expiration = expiration
@@ -100,7 +112,7 @@ class Cache:
             for previous in {key, self._keys.get(hash(key), key)}:
                 if previous in self._replies:
                     self._remove(previous)
-            if len(reply) > self._max_bytes:
+            if len(reply) > self._max_bytes or len(key) > self._longest_key:
                 return
             deadline = read_at + self._expiration
             self._replies[key] = reply
@@ -129,12 +141,18 @@ class Cache:
             self._earliest = math.inf
             self._bytes = 0
 
-    def set_limits(self, max_files: int, max_bytes: int, expiration: float) -> None:
+    def set_limits(
+        self, max_files: int, max_bytes: int, expiration: float, *, longest_key: int = LONGEST_MAX_LINE
+    ) -> None:
         """Go on with other limits. What exceeds them goes at once, and what is here is as old as it was: each deadline
         moves by as much as `expiration` does. That takes a fraction of a microsecond for each entry, under the lock."""
         with self._lock:
             later = expiration - self._expiration
             self._max_files, self._max_bytes, self._expiration = max_files, max_bytes, expiration
+            if longest_key < self._longest_key:
+                for key in [key for key in self._replies if len(key) > longest_key]:
+                    self._remove(key)
+            self._longest_key = longest_key
             if later:
                 for key in self._deadlines:
                     self._deadlines[key] += later

@@ -17,12 +17,6 @@ from sttp_reactor.sttp.contradictions import CONTRADICTIONS
 from sttp_reactor.sttp.settings import Settings
 from sttp_reactor.sttp.store_keys import STORE_KEYS
 
-# A line must hold the shortest useful request of each kind; 64 bytes hold an action, a file name of 32 characters and
-# a few words. More than the protocol's 8,192 serves deep paths; every connection may buffer that much, so that ten
-# thousand of them at the upper bound are 10 GB, and nobody has a use for more.
-SHORTEST_MAX_LINE = 64
-LONGEST_MAX_LINE = 1_048_576
-
 
 def default_docroot() -> Path:
     """`sttp` in the XDG data home, which counts only where it is absolute (XDG Base Directory Specification).
@@ -116,7 +110,7 @@ KEYS: Final = (
     Key(
         "limits.max_line",
         limits.MAX_LINE_BYTES,
-        readers.whole(SHORTEST_MAX_LINE, LONGEST_MAX_LINE),
+        readers.whole(limits.SHORTEST_MAX_LINE, limits.LONGEST_MAX_LINE),
         "Bytes of a request line with its line end; a longer one is answered 300 and its connection closed.",
     ),
     Key(

@@ -184,9 +184,10 @@ class Server:
 
     def make_cache(self, settings: Settings) -> Cache | None:
         cache = settings.cache
-        if settings.store.engine != "disk":
-            return None  # nobody would tell what other servers change
-        return Cache(cache.max_files, cache.max_size, cache.expiration, self.reactor.clock) if cache.enabled else None
+        if not cache.enabled or settings.store.engine != "disk":
+            return None  # nobody would tell what other servers change in a cluster
+        longest = settings.limits.max_line
+        return Cache(cache.max_files, cache.max_size, cache.expiration, self.reactor.clock, longest_key=longest)
 
     def prepare_door(self, endpoints: Iterable[Endpoint]) -> None:
         """See to it that what these endpoints speak can be spoken. Raises StartError."""

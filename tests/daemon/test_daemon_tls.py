@@ -533,5 +533,9 @@ def test_a_new_authority_holds_for_who_has_connected_and_not_begun(tmp_path: Pat
             assert wire.ask(b"LIST /") == b"200 / OK\n\n"
         server.reload(common + as_yaml(client_ca=str(STRANGER_CA)))
         with early, pytest.raises((ssl.SSLError, ConnectionError)):
-            early.socket = client_context("alice").wrap_socket(early.socket, server_hostname="localhost")
-            early.ask(b"LIST /")
+            asked_over_tls(early, client_context("alice"))
+
+
+def asked_over_tls(wire: Wire, context: ssl.SSLContext) -> bytes:
+    wire.socket = context.wrap_socket(wire.socket, server_hostname="localhost")
+    return wire.ask(b"LIST /")

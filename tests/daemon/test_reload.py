@@ -81,9 +81,13 @@ def test_limits_hold_for_connections_that_are_there(tmp_path: Path, processes: s
                 assert third.rest().startswith(b"500 - SERVER ERROR"), "with two open, one is allowed"
             long = b"CREATE /%bf x" % (b"d/" * 60)
             assert first.ask(long).startswith(b"100"), "a line that was short enough when this connection began"
+            assert first.ask(b"SHOW" + long[6:-2]).startswith(b"200"), "now it is in the cache"
         server.reload(processes + "limits: {max_line: 100}")
         with server.connect() as wire:
             assert wire.ask(long).startswith(b"300 - CLIENT ERROR")
+        with server.connect() as wire:
+            wire.ask(b"SHOW /a")
+            assert wire.ask(b"SHOW" + long[6:-2]).startswith(b"300 - CLIENT ERROR"), "it is not answered from there"
 
 
 def test_the_access_log_comes_goes_and_changes_its_form(tmp_path: Path, processes: str) -> None:

@@ -80,3 +80,15 @@ def test_an_empty_one(clock: HandClock) -> None:
     cache.put(b"SHOW /a\n", b"x", clock.now)
     clock.advance(1)
     assert cache.get(b"SHOW /a\n") is None
+
+
+def test_a_shorter_longest_line(cache: Cache) -> None:
+    cache.put(b"SHOW /long\n", bytes(10), 1000.0)
+    cache.set_limits(10, 1000, 100.0, longest_key=len(b"SHOW /0\n"))
+    assert cache.get(b"SHOW /long\n") is None
+    assert kept(cache) == [0, 1, 2, 3]
+    cache.put(b"SHOW /long\n", bytes(10), 1000.0)
+    assert cache.get(b"SHOW /long\n") is None, "who may still send such lines is answered, but not from here"
+    cache.set_limits(10, 1000, 100.0)
+    cache.put(b"SHOW /long\n", bytes(10), 1000.0)
+    assert cache.get(b"SHOW /long\n") is not None
