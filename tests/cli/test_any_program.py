@@ -186,7 +186,7 @@ def test_mistakes(file: Path, text: str, expected: str) -> None:
     assert caught.value.mistakes == [f"{file}:{expected}"]
 
 
-@pytest.mark.parametrize("name", ["http.enabled", "limits.expiration", "cat.enabled", "log.acces.x"])
+@pytest.mark.parametrize("name", ["ftp.enabled", "limits.expiration", "cat.enabled", "log.acces.x"])
 def test_a_hint_that_misleads_is_not_given(name: str) -> None:
     assert STTPD_TABLE.nearest(name) is None
 
