@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import errno
+import logging
 import os
 import socket
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from sttp_reactor.errors import StartError, UnfitError
+
+log = logging.getLogger(__name__)
+
+# The system does not have the family, or none of its interfaces has the address.
+_LACKING: Final = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
 
 
 class Address(NamedTuple):
@@ -38,6 +45,28 @@ def resolve(host: str, port: int) -> list[Address]:
         kind = StartError if getattr(error, "errno", None) == socket.EAI_AGAIN else UnfitError
         raise kind(f"{host}: {reason}") from error
     return list(dict.fromkeys(Address(family, sockaddr) for family, _, _, _, sockaddr in found))
+
+
+def resolve_here(host: str, port: int) -> list[Address]:
+    """The same for somebody who listens. Of a name with several addresses those that this system lacks, such as
+    `::1` where IPv6 is off, are left out with a warning, unless they are all there are."""
+    addresses = resolve(host, port)
+    lacking = {address: why for address in addresses if len(addresses) > 1 and (why := _why_lacking(address))}
+    if len(lacking) == len(addresses):
+        return addresses
+    for address, why in lacking.items():
+        log.warning("%s: %s is left out: %s", host, address, why)
+    return [address for address in addresses if address not in lacking]
+
+
+def _why_lacking(address: Address) -> str:
+    """Why nobody here could listen on it, whatever the port; "" where somebody could."""
+    try:
+        with socket.socket(address.family, socket.SOCK_STREAM) as trial:
+            trial.bind((address.sockaddr[0], 0, *address.sockaddr[2:]))
+    except OSError as error:
+        return (error.strerror or str(error)) if error.errno in _LACKING else ""
+    return ""
 
 
 def format_sockaddr(family: int, sockaddr: Any) -> str:

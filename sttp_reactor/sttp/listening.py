@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from sttp_reactor.errors import StartError
-from sttp_reactor.net.address import resolve
+from sttp_reactor.net.address import resolve_here
 from sttp_reactor.net.endpoints import HTTP_NAME, TLS_NAME, Endpoint
 from sttp_reactor.sttp.settings import Settings
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 def endpoints_of(settings: Settings) -> list[Endpoint]:
     """Every endpoint the settings name, resolved. Blocks on name resolution. Raises StartError."""
     hosts = settings.listen_address
-    endpoints = [Endpoint(address) for host in hosts for address in resolve(host, settings.port)]
+    endpoints = [Endpoint(address) for host in hosts for address in resolve_here(host, settings.port)]
     if settings.tls.certificate is not None:
-        found = [address for host in hosts for address in resolve(host, settings.tls.port)]
+        found = [address for host in hosts for address in resolve_here(host, settings.tls.port)]
         endpoints += [Endpoint(address, tls=True) for address in found if not address.is_unix]
     if settings.http.enabled:
-        found = [address for host in settings.http.listen_address for address in resolve(host, settings.http.port)]
+        found = [address for host in settings.http.listen_address for address in resolve_here(host, settings.http.port)]
         endpoints += [Endpoint(each, tls=settings.http.tls and not each.is_unix, kind=HTTP_NAME) for each in found]
     return list(dict.fromkeys(endpoints))
 
