@@ -18,7 +18,7 @@ from unittest import mock
 from sttp_reactor.cli.sttpd import main
 from sttp_reactor.store.faulty import Fault, FaultyStore, delay, on
 from sttp_reactor.store.memory import MemoryStore
-from sttp_reactor.sttp import server
+from sttp_reactor.sttp import stores
 
 _, calls, how, *arguments = sys.argv
 
@@ -51,5 +51,5 @@ def make_store(*_arguments: Any, **_options: Any) -> FaultyStore:
     return FaultyStore(MemoryStore(), on(calls.replace(",", " "), make_fault()))
 
 
-with mock.patch.object(server, "DiskStore", make_store):
+with mock.patch.object(stores, "DiskStore", make_store):
     sys.exit(main(arguments))
