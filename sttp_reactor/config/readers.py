@@ -26,6 +26,7 @@ _WHOLE = re.compile(r"[+-]?(0|[1-9](_?[0-9])*)")
 _AMOUNT = r"((?:0|[1-9](?:_?[0-9]){0,18})(?:\.[0-9]{1,18})?) ?"
 _SIZE = re.compile(_AMOUNT + r"(?:([KMGT])(?:i?B)?|B)?", re.IGNORECASE)
 _TIME = re.compile("".join(rf"(?:{_AMOUNT}{unit} ?)?" for unit in ("d", "h", "m", "s", "ms")))
+_MODE = re.compile(r"0?[0-7]{3}")
 _PLAIN_SECONDS = re.compile(_AMOUNT)
 _UNIT_SECONDS = [Decimal(unit) for unit in ("86400", "3600", "60", "1", "0.001")]
 _HOST_NAME = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(\.(?!-)[A-Za-z0-9_-]{1,63})*\.?")
@@ -124,6 +125,18 @@ def duration(*, zero: bool = False) -> Reader:
         return seconds
 
     return Reader(f"{expected} 500ms, 5m", read)
+
+
+def mode() -> Reader:
+    """What a file lets whom do, in octal digits, with quotes or without; the setting is those digits."""
+
+    def read(value: Value) -> str:
+        # By its text: YAML 1.1 would take 0660 for 432, and 660 for what it looks like.
+        if value.shape not in (Shape.TEXT, Shape.NUMBER) or not _MODE.fullmatch(value.text):
+            raise Unfit(value)
+        return value.text.rjust(4, "0")
+
+    return Reader("a file's mode in octal digits, such as 0660", read)
 
 
 def folder() -> Reader:

@@ -21,6 +21,7 @@ import socket
 import sys
 import time
 from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from sttp_reactor.config import differences
@@ -36,11 +37,20 @@ from sttp_reactor.errors import StartError
 from sttp_reactor.limits import HANG_SECONDS, RELOAD_PAUSE_SECONDS, RESTART_PAUSE_SECONDS, START_LOOK_SECONDS
 from sttp_reactor.metrics import COUNTER, GAUGE, Registry, Sample
 from sttp_reactor.net.address import Address
-from sttp_reactor.net.endpoints import Endpoint, Sockets, bind_all, hold_port, names_of, release, remove_files
+from sttp_reactor.net.endpoints import (
+    Endpoint,
+    Sockets,
+    bind_all,
+    hold_port,
+    names_of,
+    release,
+    remove_files,
+    set_modes,
+)
 from sttp_reactor.net.listener import bind
 from sttp_reactor.sttp.access_log import check_access_log
 from sttp_reactor.sttp.keys import TABLE
-from sttp_reactor.sttp.listening import endpoints_of, tls_context_of
+from sttp_reactor.sttp.listening import endpoints_of, tls_context_of, unix_mode_of
 from sttp_reactor.sttp.settings import Settings
 from sttp_reactor.sttp.stores import Claim, take_store
 from sttp_reactor.sttp.team import Team
@@ -97,7 +107,7 @@ class Parent:
         try:
             self._tls = tls_context_of(self._settings, self._held)
             if self._activated is None:
-                self._held = bind_all(endpoints_of(self._settings), self._keep)
+                self._held = self._bind(endpoints_of(self._settings), self._settings)
             take_store(self._settings, self._claim)
             check_access_log(self._settings.log.access)  # each child opens it; here it is known why one cannot
             self._start_next()
@@ -112,11 +122,14 @@ class Parent:
 
     # -- Sockets --
 
-    def _keep(self, endpoint: Endpoint) -> socket.socket:
+    def _bind(self, endpoints: Iterable[Endpoint], settings: Settings) -> Sockets:
+        return bind_all(endpoints, partial(self._keep, unix_mode=unix_mode_of(settings)))
+
+    def _keep(self, endpoint: Endpoint, unix_mode: int) -> socket.socket:
         """A Unix socket that all will share; or a TCP port that is ours from now on, on which nobody listens yet."""
         address = endpoint.address
         if address.is_unix:
-            return bind(address)
+            return bind(address, unix_mode=unix_mode)
         return hold_port(address, self._held.values())
 
     def _is_shared(self, endpoint: Endpoint) -> bool:
@@ -321,7 +334,7 @@ class Parent:
         if self._activated is None and differences(TABLE, self._settings, settings, ENDPOINTS):
             wanted = endpoints_of(settings)
         tls = tls_context_of(settings, wanted)
-        fresh = bind_all([each for each in wanted if each not in held], self._keep)
+        fresh = self._bind([each for each in wanted if each not in held], settings)
         try:
             plan: child.Plan = (settings, wanted, list(fresh))
             faults = self._children.order(child.PREPARE, plan, lambda: list(self._listening(fresh).values()))
@@ -340,4 +353,5 @@ class Parent:
         for sock in going.values():
             sock.close()
         self._held = {endpoint: fresh.get(endpoint) or held[endpoint] for endpoint in wanted}
+        set_modes(self._held, unix_mode_of(settings))
         return names_of(self._held)

@@ -14,10 +14,10 @@ from typing import Final
 
 from sttp_reactor.config import differences
 from sttp_reactor.daemon import logs
-from sttp_reactor.net.endpoints import Endpoint, Sockets, bind_all, bind_beside
+from sttp_reactor.net.endpoints import Endpoint, Sockets, bind_all, bind_beside, set_modes
 from sttp_reactor.sttp.access_log import AccessLog
 from sttp_reactor.sttp.keys import TABLE
-from sttp_reactor.sttp.listening import endpoints_of, tls_context_of
+from sttp_reactor.sttp.listening import endpoints_of, tls_context_of, unix_mode_of
 from sttp_reactor.sttp.samples import ACCESS_DROPPED
 from sttp_reactor.sttp.server import Server, session_limits
 from sttp_reactor.sttp.settings import Settings
@@ -111,8 +111,10 @@ def change_over(server: Server, settings: Settings, *, binds: bool = True) -> No
     change = Change(server, settings, endpoints)
     try:
         new = (endpoint for endpoint in endpoints if endpoint not in listeners)
-        sockets = bind_all(new, lambda endpoint: bind_beside(endpoint, leaving))
+        mode = unix_mode_of(settings)
+        sockets = bind_all(new, lambda endpoint: bind_beside(endpoint, leaving, mode))
     except BaseException:
         change.cancel()
         raise
     change.apply(sockets)
+    set_modes({endpoint: listener.sock for endpoint, listener in listeners.items()}, mode)

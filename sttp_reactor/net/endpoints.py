@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 from sttp_reactor.errors import StartError
 from sttp_reactor.net.address import Address, format_sockaddr
 from sttp_reactor.net.listener import bind
-from sttp_reactor.net.unix_files import remove_file
+from sttp_reactor.net.unix_files import remove_file, set_mode
 
 # FileDescriptorName= of a socket unit whose connections speak TLS, and of those that speak HTTP. Any other name is as
 # good as none.
@@ -50,11 +50,11 @@ def bind_all(endpoints: Iterable[Endpoint], bind_one: Callable[[Endpoint], socke
     return bound
 
 
-def bind_here(endpoint: Endpoint) -> socket.socket:
-    return bind(endpoint.address)
+def bind_here(endpoint: Endpoint, unix_mode: int | None = None) -> socket.socket:
+    return bind(endpoint.address, unix_mode=unix_mode)
 
 
-def bind_beside(endpoint: Endpoint, leaving: Collection[socket.socket]) -> socket.socket:
+def bind_beside(endpoint: Endpoint, leaving: Collection[socket.socket], unix_mode: int | None = None) -> socket.socket:
     """Bind an address that sockets of our own still hold, which are about to go: 0.0.0.0:8080 after 127.0.0.1:8080, or
     the same port, with TLS from now on. Raises StartError where it is somebody else who holds it.
 
@@ -62,7 +62,7 @@ def bind_beside(endpoint: Endpoint, leaving: Collection[socket.socket]) -> socke
     server does not slip in by that: it asks for the port alone.
     """
     try:
-        return bind(endpoint.address)
+        return bind(endpoint.address, unix_mode=unix_mode)
     except StartError:
         rivals = [sock for sock in leaving if is_rival(sock, endpoint.address)]
         if not rivals:
@@ -109,6 +109,13 @@ def remove_files(sockets: Mapping[Endpoint, socket.socket]) -> None:
     for endpoint, sock in sockets.items():
         if endpoint.address.is_unix:
             remove_file(sock, endpoint.address.sockaddr)
+
+
+def set_modes(sockets: Mapping[Endpoint, socket.socket], unix_mode: int) -> None:
+    """Of the files of Unix sockets among these, where it is we who have bound them."""
+    for endpoint, sock in sockets.items():
+        if endpoint.address.is_unix:
+            set_mode(sock, endpoint.address.sockaddr, unix_mode)
 
 
 def names_of(sockets: Mapping[Endpoint, socket.socket]) -> list[str]:

@@ -148,16 +148,18 @@ class Listener:
         return f"<Listener {self.address}: {self.accepted} accepted>"
 
 
-def bind(address: Address, *, reuse_port: bool = False, listen: bool = True) -> socket.socket:
-    """A bound, non-blocking socket; listening, unless it is only to hold a TCP port. Raises StartError saying which
-    address and why."""
+def bind(
+    address: Address, *, reuse_port: bool = False, listen: bool = True, unix_mode: int | None = None
+) -> socket.socket:
+    """A bound, non-blocking socket; listening, unless it is only to hold a TCP port. A Unix socket's file gets
+    `unix_mode`; None is what the umask leaves. Raises StartError saying which address and why."""
     try:
         kind = FileSocket if address.is_unix else socket.socket
         sock = kind(address.family, socket.SOCK_STREAM)  # fails where the system has no IPv6, for one
         try:
             sock.setblocking(False)
             if isinstance(sock, FileSocket):
-                bind_file(sock, address.sockaddr, BACKLOG)
+                bind_file(sock, address.sockaddr, BACKLOG, unix_mode)
             else:
                 _bind(sock, address, reuse_port)
                 if listen:

@@ -30,13 +30,15 @@ class FileSocket(socket.socket):
     file: tuple[int, int] | None = None  # device and inode; as long as the socket is open nobody else can get them
 
 
-def bind_file(sock: FileSocket, path: str, backlog: int) -> None:
-    """Bind and listen at `path`, in the place of what a dead server has left there. Raises OSError where a live one, or
-    no socket, is there. Of two who try at once one succeeds."""
+def bind_file(sock: FileSocket, path: str, backlog: int, mode: int | None = None) -> None:
+    """Bind and listen at `path`, in the place of what a dead server has left there. The file gets `mode`; None is what
+    the umask leaves. Raises OSError where a live one, or no socket, is there. Of two who try at once one succeeds."""
     with _directory_locked(path):
         _remove_stale(path)
         sock.bind(path)
         sock.file = _identity(path)
+        if mode is not None:
+            os.chmod(path, mode)  # nobody can connect yet, so nobody has by what the umask allowed
         sock.listen(backlog)  # before another one looks: what nobody listens to passes for stale
 
 
@@ -46,6 +48,14 @@ def remove_file(sock: socket.socket, path: str) -> None:
     with contextlib.suppress(OSError), _directory_locked(path):
         if file is not None and _identity(path) == file:
             os.unlink(path)
+
+
+def set_mode(sock: socket.socket, path: str, mode: int) -> None:
+    """Of the file that `sock` was bound to, if it is still there."""
+    file = getattr(sock, "file", None)
+    with contextlib.suppress(OSError), _directory_locked(path):
+        if file is not None and _identity(path) == file:
+            os.chmod(path, mode)
 
 
 def _identity(path: str) -> tuple[int, int]:

@@ -42,6 +42,12 @@ KEYS: Final = (
         "The TCP port of every address; 0 takes any free one.",
     ),
     Key(
+        "unix_socket_mode",
+        "0660",
+        readers.mode(),
+        "The mode of a Unix socket's file, whatever the umask: who may write to it may connect.",
+    ),
+    Key(
         "docroot",
         default_docroot,
         readers.folder(),

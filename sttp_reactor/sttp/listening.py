@@ -27,6 +27,10 @@ def endpoints_of(settings: Settings) -> list[Endpoint]:
     return list(dict.fromkeys(endpoints))
 
 
+def unix_mode_of(settings: Settings) -> int:
+    return int(settings.unix_socket_mode, 8)
+
+
 def tls_context_of(settings: Settings, endpoints: Iterable[Endpoint] = ()) -> TlsContext | None:
     """The files of `tls`, read; None without. Raises StartError for whatever is wrong with them, and where they are
     missing for one of `endpoints`."""

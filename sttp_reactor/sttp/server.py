@@ -22,7 +22,7 @@ from sttp_reactor.sttp.access import Policy
 from sttp_reactor.sttp.access_log import AccessLog
 from sttp_reactor.sttp.cache import Cache
 from sttp_reactor.sttp.door import Door
-from sttp_reactor.sttp.listening import endpoints_of, tls_context_of
+from sttp_reactor.sttp.listening import endpoints_of, tls_context_of, unix_mode_of
 from sttp_reactor.sttp.samples import samples_of
 from sttp_reactor.sttp.service import Service
 from sttp_reactor.sttp.session import Session, SessionLimits
@@ -115,7 +115,8 @@ class Server:
             self._store.open(self.service.changed_elsewhere)
             endpoints = endpoints_of(settings) if self._sockets is None else list(self._sockets)
             self.prepare_door(endpoints)
-            self.listen(bind_all(endpoints, bind_here) if self._sockets is None else self._sockets)
+            bind_one = partial(bind_here, unix_mode=unix_mode_of(settings))
+            self.listen(bind_all(endpoints, bind_one) if self._sockets is None else self._sockets)
         except BaseException:
             self.close()
             raise

@@ -115,11 +115,13 @@ class Settings:
     """The whole configuration. A key's dotted name is its attribute: `cache.max_files` is `settings.cache.max_files`.
 
     `listen_address` holds IP addresses and host names without brackets, and paths of Unix sockets, which begin with
-    "/". `docroot` and a file in `log.access` are absolute; neither need exist. Times are seconds.
+    "/". `unix_socket_mode` is four octal digits. `docroot` and a file in `log.access` are absolute; neither need exist.
+    Times are seconds.
     """
 
     listen_address: tuple[str, ...]
     port: int
+    unix_socket_mode: str
     docroot: Path
     sync: bool
     disk_threads: int

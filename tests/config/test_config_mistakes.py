@@ -19,6 +19,7 @@ FOLDER = "expected the path of a folder, got"
 ACCESS = "expected false, the path of a file, or '-' for standard output, got"
 ADDRESS = "expected an IP address, a host name, a Unix socket's path that begins with '/', or a list of them, got"
 PORT = "expected a whole number from 0 to 65535, got"
+MODE = "expected a file's mode in octal digits, such as 0660, got"
 ABOVE_0 = "expected a whole number above 0, got"
 
 
@@ -92,6 +93,10 @@ WRONG_VALUES = [
     ("cache: {max_files: 1" + 5000 * "0" + "}", [f"f:1:20: cache.max_files: {ABOVE_0} '1{59 * '0'}...' (too large)"]),
     ("disk_threads: 257", ["f:1:15: disk_threads: expected a whole number from 1 to 256, got '257'"]),
     ("limits: {max_line: 63}", ["f:1:20: limits.max_line: expected a whole number from 64 to 1048576, got '63'"]),
+    ("unix_socket_mode: 0888", [f"f:1:19: unix_socket_mode: {MODE} '0888'"]),
+    ("unix_socket_mode: '02770'", [f"f:1:19: unix_socket_mode: {MODE} '02770'"]),
+    ("unix_socket_mode: 0o660", [f"f:1:19: unix_socket_mode: {MODE} '0o660'"]),
+    ("unix_socket_mode: true", [f"f:1:19: unix_socket_mode: {MODE} 'true'"]),
     ("sync: 1", ["f:1:7: sync: expected true or false, got '1'"]),
     ("sync: 'true'", ["f:1:7: sync: expected true or false, got 'true' (in quotes it is text)"]),
     ("sync: !!bool maybe", ["f:1:7: sync: expected true or false, got 'maybe'"]),

@@ -177,6 +177,7 @@ def test_the_published_configuration_and_defaults(tmp_path: Path, monkeypatch: p
     assert dataclasses.asdict(defaults) == {
         "listen_address": ("127.0.0.1",),
         "port": 8080,
+        "unix_socket_mode": "0660",
         "docroot": Path("/xdg/sttp"),
         "sync": True,
         "disk_threads": 4,

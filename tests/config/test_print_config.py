@@ -30,6 +30,7 @@ def test_the_text_with_its_origins(tmp_path: Path) -> None:
     assert re.sub(" +#", " #", print_config(loaded).replace(str(tmp_path), "TMP")) == (
         'listen_address: "127.0.0.1" # default\n'
         "port: 81 # --port\n"
+        'unix_socket_mode: "0660" # default\n'
         'docroot: "TMP/files" # TMP/sttpd.yaml:1\n'
         "sync: true # default\n"
         "processes: 1 # default\n"

@@ -194,7 +194,7 @@ class Bound:
         self.parent = cast(Any, Parent(lifecycle))
         self.children = Obedient()
         self.parent._children = self.children
-        self.parent._held = bind_all(endpoints_of(start), self.parent._keep)
+        self.parent._held = self.parent._bind(endpoints_of(start), start)
 
 
 @pytest.fixture
