@@ -13,10 +13,23 @@ answerer carries them out in the order it gets them; but a read waits for the wr
 reads. A LIST is under way alone: its reply may have megabytes, and a peer that reads nothing is to be owed one of them
 at most. Such a reply is written in pieces, as the connection has room, and what it owes is told to the budget
 (`unsent`).
+
+`Stage` names where a conversation is. What holds between any two calls, whatever has happened (`tests/invariant.py`
+looks after each):
+
+* `_quiet` is true only when IDLE: it is what the fast way needs to know, kept in one place so that it costs one look;
+* `_open` slots wait for the answerer, all of them reads or all of them writes, and a LIST alone;
+* `_held` is a request that is parsed and could not be begun, and `_dry` false says that there may be more: then nothing
+  is read, and somebody is going to call `_advance`: an answer that comes, the end of the turn, whoever makes room, or a
+  peer that reads again;
+* `_line_began` is set while the beginning of a line is all that is buffered, and its time runs;
+* `_long`, while a LIST's reply is written in pieces, is the first slot;
+* once `_ended`, the last reply closes the connection.
 """
 
 from __future__ import annotations
 
+import enum
 import logging
 from collections import Counter
 from collections.abc import Callable
@@ -38,9 +51,10 @@ from sttp_reactor.net.reactor import Reactor
 from sttp_reactor.net.timers import Timer
 from sttp_reactor.printable import printable
 from sttp_reactor.sttp.access import Policy, Rights
-from sttp_reactor.sttp.access_log import Access, AccessLog
+from sttp_reactor.sttp.access_log import AccessLog
 from sttp_reactor.sttp.answerer import Answerer, no_replies
 from sttp_reactor.sttp.counts import Answers
+from sttp_reactor.sttp.slots import ListSlot, Slot
 from sttp_reactor.sttp.unsent import Unsent
 from sttp_reactor.wire.encoder import encode_response
 from sttp_reactor.wire.messages import NO_PATH, Action, Request, Response, client_error
@@ -67,37 +81,16 @@ class SessionLimits(NamedTuple):
     request_timeout: float = REQUEST_TIMEOUT
 
 
-class _Slot:
-    """The place of one reply in the order of its connection. `reply` is None until it is known, `request` where the
-    line was none."""
+class Stage(enum.Enum):
+    """Where a conversation is. The first that holds, from the last to the first of these, is the one."""
 
-    __slots__ = ("began", "reply", "request")
-
-    def __init__(self, request: Request | None, reply: bytes | None, began: float) -> None:
-        self.request = request
-        self.reply = reply
-        self.began = began
-
-
-class _ListSlot(_Slot):
-    """Of a LIST. A long reply is written in pieces: `whole` is all of it, `at` how much has been written, and `reply`
-    the last piece, once it is its turn."""
-
-    __slots__ = ("at", "whole")
-
-    def __init__(self, request: Request, began: float) -> None:
-        super().__init__(request, None, began)
-        self.at = 0
-        self.whole = b""
-
-    def next_piece(self) -> bytes:
-        piece = self.whole[self.at : self.at + PIECE_BYTES]
-        self.at += len(piece)
-        return piece
-
-    @property
-    def is_all_written(self) -> bool:
-        return self.at == len(self.whole)
+    IDLE = "nothing is owed, and nothing has come that is not begun: the fast way is open"
+    LINE = "nothing is owed, and the beginning of a line has come: its time is measured"
+    BUSY = "replies are owed; of what has come, all is begun but perhaps the beginning of a line"
+    HELD = "more has come than may be begun yet, or the peer reads no replies: nothing more is read"
+    DRAINING = "the peer has half-closed, or the server stops: what had come by then is still begun"
+    ENDING = "nothing more is begun; the connection is closed as soon as nothing is owed"
+    GONE = "there is no connection any more"
 
 
 class Session:
@@ -165,10 +158,10 @@ class Session:
         self._on_lost = on_lost
         self._on_timeout = on_timeout
         self._parser = RequestParser(limits.max_line)
-        self._slots: list[_Slot] = []  # replies owed, in order
+        self._slots: list[Slot] = []  # replies owed, in order
         self._open = 0  # slots whose requests are with the answerer
         self._open_action = _LIST  # of the last one that was started
-        self._long: _ListSlot | None = None  # the first slot, while its reply is being written in pieces
+        self._long: ListSlot | None = None  # the first slot, while its reply is being written in pieces
         self._held: Request | None = None  # parsed, but it must wait for those before it, or for room
         self._quiet = False  # nothing is owed, held or half received: the fast way is open
         self._dry = True  # the parser has given out everything it could
@@ -324,7 +317,7 @@ class Session:
         self._quiet = False
         self._open = 1
         self._open_action = _SHOW
-        self._slots.append(_Slot(None, None, self._reactor.now))
+        self._slots.append(Slot(None, None, self._reactor.now))
 
     def _ask(self, request: Request) -> None:
         """Start the one request of a connection that owes nothing: what `_advance` would come to, in half the time."""
@@ -386,7 +379,7 @@ class Session:
             return False
         if action is _LIST:
             return self._start_list(request)
-        slot = _Slot(request, self._answerer.cached(request), self._reactor.now)
+        slot = Slot(request, self._answerer.cached(request), self._reactor.now)
         if slot.reply is None:
             if not self._answerer.start(request, partial(self._answered, slot), self):
                 self._await_room(partial(self._answerer.when_room, request))
@@ -400,7 +393,7 @@ class Session:
         if not self._unsent.has_room:
             self._await_room(self._unsent.when_room)
             return False
-        slot = _ListSlot(request, self._reactor.now)
+        slot = ListSlot(request, self._reactor.now)
         if not self._answerer.start(request, partial(self._listed, slot), self):
             self._await_room(partial(self._answerer.when_room, request))
             return False
@@ -412,7 +405,7 @@ class Session:
     def _refuse(self, request: Request | None, response: Response) -> None:
         """Owe this reply to a request that nobody else gets to see; `request` is None where the line was none."""
         reply = encode_response(response)
-        self._slots.append(_Slot(request, reply, self._reactor.now))
+        self._slots.append(Slot(request, reply, self._reactor.now))
         self._refused[b"-" if request is None else request.action.word, reply[:3]] += 1
         if log.isEnabledFor(logging.DEBUG):
             log.debug("%s: answered %s", self.transport.peer, printable(reply.decode().rstrip()))
@@ -426,7 +419,7 @@ class Session:
         self._awaiting_room = False
         self._advance()
 
-    def _answered(self, slot: _Slot, reply: bytes) -> None:
+    def _answered(self, slot: Slot, reply: bytes) -> None:
         slot.reply = reply
         self._open -= 1
         if self.is_gone:
@@ -438,7 +431,7 @@ class Session:
         else:
             self._quiet = self._line_began is None and self._is_idle()
 
-    def _listed(self, slot: _ListSlot, reply: bytes) -> None:
+    def _listed(self, slot: ListSlot, reply: bytes) -> None:
         if len(reply) <= PIECE_BYTES or self.is_gone:
             self._answered(slot, reply)
             return
@@ -449,7 +442,7 @@ class Session:
         else:
             self._send_pieces(slot)
 
-    def _send_pieces(self, slot: _ListSlot) -> None:
+    def _send_pieces(self, slot: ListSlot) -> None:
         """Write until the connection has enough of it, which is when the peer reads more slowly than we write."""
         while not self._writing_paused:
             piece = slot.next_piece()
@@ -511,7 +504,7 @@ class Session:
                 break
             known += 1
             if self._access_log is not None:
-                self._access_log.record(_access(self.transport.peer, slot, slot.reply, self._reactor.clock()))
+                self._access_log.record(slot.access(self.transport.peer, self._reactor.clock()))
         if known:
             self._last_reply = self._reactor.now
             self.transport.write(b"".join([slot.reply or b"" for slot in slots[:known]]))
@@ -549,13 +542,20 @@ class Session:
         if self._on_timeout is not None:
             self._on_timeout(self, name)
 
+    @property
+    def stage(self) -> Stage:
+        if self.is_gone:
+            return Stage.GONE
+        if self._ended:
+            return Stage.ENDING
+        if self._input_ends:
+            return Stage.DRAINING
+        if not self._dry or self._writing_paused:
+            return Stage.HELD
+        if self._slots:
+            return Stage.BUSY
+        return Stage.IDLE if self._line_began is None else Stage.LINE
+
     def __repr__(self) -> str:
-        return f"<Session {self.transport.peer}: {len(self._slots)} replies owed, {self._open} requests open>"
-
-
-def _access(peer: str, slot: _Slot, reply: bytes, now: float) -> Access:
-    if isinstance(slot, _ListSlot) and slot.whole:
-        reply = slot.whole
-    action, path = (b"-", reply.split(b" ", 2)[1]) if slot.request is None else slot.request[:2]
-    word = action.value if isinstance(action, Action) else action
-    return Access(peer, word, path, int(reply[:3]), len(reply), now - slot.began)
+        owed = f"{len(self._slots)} replies owed, {self._open} requests open"
+        return f"<Session {self.transport.peer}: {self.stage.name.lower()}, {owed}>"

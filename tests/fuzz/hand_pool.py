@@ -10,6 +10,7 @@ from itertools import islice
 from typing import Any, Final, Self
 from unittest import mock
 
+import invariant
 from scripted import Bench, FakeTransport, Talk, _Mishaps
 
 from sttp_reactor.net.fair_queue import FairQueue
@@ -107,6 +108,7 @@ class HandBench(Bench):
         self.readers = _by_hand(self.service._readers)
         self.listers = _by_hand(self.service._listers)
         self.writer = _by_hand(self.service._writer)
+        self.talks: list[HandTalk] = []
         self._mishaps_anywhere = _Mishaps()
         # A script turns the clock by hours, and then a disk is called slow, which is no mishap.
         self._mishaps_anywhere.addFilter(lambda record: "it is slow, or too much" not in record.getMessage())
@@ -119,6 +121,11 @@ class HandBench(Bench):
         logging.getLogger("sttp_reactor").removeHandler(self._mishaps_anywhere)
         super().__exit__(*_)
         assert self._mishaps_anywhere.texts == []
+
+    def turn(self) -> None:
+        super().turn()
+        for talk in self.talks:
+            talk.check()
 
     def hear(self, pool: HandPool, *, newest: bool = False) -> None:
         """A batch comes back, in the loop: whatever it makes go wrong there is noticed at the end."""
@@ -142,6 +149,7 @@ class HandTalk(Talk):
 
     def __init__(self, bench: HandBench, limits: SessionLimits, access_log: Any = None) -> None:
         super().__init__(bench, limits, access_log)
+        bench.talks.append(self)
         self.transport: FakeTransport
         self._coming: deque[bytes] = deque()
         self._is_ending = False  # the half-close is behind what is still coming
@@ -160,25 +168,32 @@ class HandTalk(Talk):
         self._is_ending = True
         self.pump()
 
+    def check(self) -> None:
+        invariant.check(self.session, is_reading=self.transport.is_reading, is_closed=self.transport.is_closed)
+
     def stop_reading(self) -> None:
         """The peer takes no more replies, and what waits for it has gone over the mark."""
         if self._is_read:
             self._is_read = False
             self.session.pause_writing()
+            self.check()
 
     def read_again(self) -> None:
         if not self._is_read:
             self._is_read = True
             self.session.resume_writing()
+            self.check()
         self.pump()
 
     def pump(self) -> None:
         """What can arrive now arrives."""
         while self._coming and self._can_arrive:
             self.send(self._coming.popleft())
+            self.check()
         if self._is_ending and not self._has_ended and self._can_arrive:
             self._has_ended = True
             self.half_close()
+            self.check()
 
     @property
     def _can_arrive(self) -> bool:
