@@ -50,7 +50,7 @@ class Copy:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.ports = {port: str(free_port()) for port in ("8080", "8081", "7777")}
+        self.ports = {port: str(free_port()) for port in ("8080", "8081", "7777", "7007")}
         for name in ("server.pem", "server.key", "ca.pem"):
             shutil.copy(ROOT / "tests" / "tls" / name, folder / name.replace("ca", "clients"))
         commands = folder / "bin"
@@ -73,7 +73,9 @@ class Copy:
         }
 
     def _write_command(self, file: Path, program: str) -> None:
-        file.write_text(f"#!{sys.executable}\nimport sys; {program}\n")
+        # A shell's `exec` and a Python string in one: the path of an interpreter on a first line may hold no space.
+        executable = shlex.quote(sys.executable)
+        file.write_text(f"#!/bin/sh\n'''exec' {executable} \"$0\" \"$@\"\n' '''\nimport sys; {program}\n")
         file.chmod(0o755)
 
     def text(self, text: str) -> str:
