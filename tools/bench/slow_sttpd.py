@@ -12,7 +12,7 @@ from typing import Any
 from sttp_reactor.cli.sttpd import main
 from sttp_reactor.store.disk.store import DiskStore
 from sttp_reactor.store.faulty import FaultyStore
-from sttp_reactor.sttp import server
+from sttp_reactor.sttp import stores
 
 READ_SECONDS = 0.2
 
@@ -28,5 +28,5 @@ def slow_store(*arguments: Any, **keywords: Any) -> FaultyStore:
 
 
 if __name__ == "__main__":
-    vars(server)["DiskStore"] = slow_store  # the name by which the server finds its store
+    vars(stores)["DiskStore"] = slow_store  # the name by which a server finds its store
     sys.exit(main())
