@@ -7,6 +7,7 @@ without a row fails, so whoever adds one decides where it belongs. Imports point
 from __future__ import annotations
 
 import ast
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -135,6 +136,26 @@ def violations(package: Path) -> list[str]:
 
 def test_the_package_keeps_to_its_layers() -> None:
     assert violations(SOURCES) == []
+
+
+def floor_of(row: str) -> int:
+    """One more than the highest floor of what it imports."""
+    return 1 + max((floor_of(other) for other in LAYERS[row].split()), default=0)
+
+
+def test_the_picture_in_readme_is_the_house() -> None:
+    readme = (SOURCES.parent / "README.rst").read_text()
+    drawn = {
+        name: int(floor)
+        for floor, names in re.findall(r"(?m)^    (\d)   ((?:[a-z_]+ ?)+)(?:  |$)", readme)
+        for name in names.split()
+    }
+    assert drawn == {row: floor_of(row) for row in LAYERS if row != "__init__"}
+
+
+def test_the_house_is_low_and_its_entrance_small() -> None:
+    assert max(map(floor_of, LAYERS)) <= 8
+    assert len([file for file in SOURCES.glob("*.py") if not file.name.startswith("__")]) <= 8
 
 
 def test_a_row_imports_rows_above_it_only() -> None:
