@@ -5,22 +5,25 @@ The end of its control socket is the parent's end: then the child stops too.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import signal
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
 from sttp_reactor.daemon import logs
+from sttp_reactor.daemon.background import Background
 from sttp_reactor.daemon.control import Control, Message
 from sttp_reactor.daemon.doors import open_gateway
-from sttp_reactor.daemon.reload import Change
 from sttp_reactor.daemon.report import details, report
+from sttp_reactor.daemon.running import Running
 from sttp_reactor.daemon.samples import Pulse, process_samples
 from sttp_reactor.errors import StartError
 from sttp_reactor.limits import BEAT_SECONDS, CONTROL_SECONDS
 from sttp_reactor.metrics import Registry
 from sttp_reactor.net.endpoints import Endpoint, Sockets
-from sttp_reactor.net.reactor import READ
+from sttp_reactor.net.reactor import READ, Reactor
+from sttp_reactor.sttp.change import Change
 from sttp_reactor.sttp.server import Server
 from sttp_reactor.sttp.settings import Settings
 from sttp_reactor.sttp.stores import Claim
@@ -62,22 +65,30 @@ def serve(
     often the service manager wants a sign of life; None where it wants none. With the parent's `tls`, sessions that
     began with one of its children can be resumed with another; with its `claim` on the docroot, all may serve that.
     """
-    with logs.waiting_for_nobody():
-        server = Server(settings, team=member, sockets=sockets, tls=tls, claim=claim, open_door=open_gateway)
-        return _serve(server, member, control, blocked, sign_seconds)
+    with logs.waiting_for_nobody(), contextlib.closing(Reactor()) as reactor:
+        server = Server(
+            settings, reactor=reactor, team=member, sockets=sockets, tls=tls, claim=claim, open_door=open_gateway
+        )
+        running = Running(reactor, [server], lambda: server.settings.shutdown_timeout)
+        return _serve(running, server, member, control, blocked, sign_seconds)
 
 
 def _serve(
-    server: Server, member: Member, control: Control, blocked: Iterable[signal.Signals], sign_seconds: float | None
+    running: Running,
+    server: Server,
+    member: Member,
+    control: Control,
+    blocked: Iterable[signal.Signals],
+    sign_seconds: float | None,
 ) -> int:
     try:
-        server.start()
+        running.start()
     except StartError as error:
         control.send(0, FAILED, str(error), patience=CONTROL_SECONDS)
         return 1
     try:
         registry = registry_of(server)
-        orders = Orders(server, control, registry)
+        orders = Orders(running, server, control, registry)
         # Ctrl-C at a terminal, `pkill sttpd`, or a service manager that means all of a group reaches everybody; the
         # parent passes it on by the control socket, and once is enough: a second one would mean "at once", and what
         # has been received would be dropped.
@@ -92,7 +103,7 @@ def _serve(
         server.reactor.run()
         orders.close()
     finally:
-        server.close()
+        running.close()
     return 0
 
 
@@ -115,10 +126,12 @@ def beat(server: Server, member: Member, seconds: float) -> None:
 class Orders:
     """Carries out what the parent says: the handler of the control socket."""
 
-    def __init__(self, server: Server, control: Control, registry: Registry) -> None:
+    def __init__(self, running: Running, server: Server, control: Control, registry: Registry) -> None:
+        self._running = running
         self._server = server
         self._registry = registry
         self._control = control
+        self._preparing: Background[Change] | None = None
         self._change: Change | None = None
         self._sockets: Sockets = {}
         server.reactor.register(control, READ, self)
@@ -126,11 +139,13 @@ class Orders:
     def on_readable(self) -> None:
         try:
             message = self._control.receive(patience=CONTROL_SECONDS)
-            self._control.send(message.serial, message.kind, self._carry_out(message), patience=CONTROL_SECONDS)
         except OSError:
-            log.error("the parent process is gone; stopping")
-            self.close()
-            self._server.stop()
+            self._orphaned()
+            return
+        if message.kind == PREPARE:
+            self._prepare(message)  # answered when it is done
+        else:
+            self._answer(message.serial, message.kind, self._carry_out(message))
 
     def on_writable(self) -> None:
         pass
@@ -143,8 +158,6 @@ class Orders:
 
     def _carry_out(self, message: Message) -> str:
         """Returns what went wrong, in words."""
-        if message.kind == PREPARE:
-            return self._prepare(message)
         if message.kind == APPLY:
             return self._apply()
         if message.kind == CANCEL:
@@ -154,21 +167,53 @@ class Orders:
         elif message.kind == REPORT:
             logs.block(log, "the state of this process:", details(self._server))
         elif message.kind == STOP:
-            self._server.stop(message.content)
+            self._running.stop(message.content)
         return ""
 
-    def _prepare(self, message: Message) -> str:
+    def _answer(self, serial: int, kind: str, fault: str) -> None:
+        try:
+            self._control.send(serial, kind, fault, patience=CONTROL_SECONDS)
+        except OSError:
+            self._orphaned()
+
+    def _orphaned(self) -> None:
+        log.error("the parent process is gone; stopping")
+        self.close()
+        if not self._running.is_stopping:
+            self._running.stop()
+
+    def _prepare(self, message: Message) -> None:
+        """In a thread, for files may lie on a disk that does not answer; meanwhile we do."""
         self._cancel()
         settings, endpoints, new = message.content
         self._sockets = dict(zip(new, message.sockets, strict=True))
         for sock in message.sockets:
             sock.setblocking(False)
+        wake = self._server.reactor.call_soon_threadsafe
+        preparing = Background(
+            lambda: self._server.prepare(settings, endpoints),
+            lambda: wake(lambda: self._prepared(preparing, message.serial)),
+        )
+        self._preparing = preparing
+
+    def _prepared(self, preparing: Background[Change], serial: int) -> None:
+        is_wanted, fault = preparing is self._preparing, ""
         try:
-            self._change = Change(self._server, settings, endpoints)
+            change = preparing.result()
+            if not is_wanted:
+                change.cancel()  # told to cancel meanwhile, or to prepare another one
+                return
+            self._preparing, self._change = None, change
+            change.complete()
         except StartError as error:
-            self._cancel()
-            return str(error)
-        return ""
+            fault = str(error)
+        except Exception as error:
+            log.exception("new settings could not be prepared")
+            fault = repr(error)
+        if is_wanted:
+            if fault:
+                self._cancel()
+            self._answer(serial, PREPARE, fault)
 
     def _apply(self) -> str:
         if self._change is None:
@@ -177,14 +222,16 @@ class Orders:
         sockets, self._sockets = self._sockets, {}
         try:
             change.apply(sockets)
+            logs.set_up(change.settings.log.level, change.settings.log.format)
         except Exception as error:
             # It must not fail. Where it does, the parent starts another process with the new settings in our place.
             log.exception("new settings could not be put in force; stopping")
-            self._server.stop()
+            self._running.stop()
             return repr(error)
         return ""
 
     def _cancel(self) -> None:
+        self._preparing = None
         if self._change is not None:
             self._change.cancel()
             self._change = None

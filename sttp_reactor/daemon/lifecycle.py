@@ -8,14 +8,15 @@ import resource
 import signal
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import Final
+from typing import Final, NamedTuple
 
-from sttp_reactor.config import ConfigError, Loaded, as_yaml, differences, keep
-from sttp_reactor.daemon.reload import LISTENING
+from sttp_reactor.config import ConfigError, Difference, Loaded, as_yaml, differences, keep
+from sttp_reactor.daemon import logs
 from sttp_reactor.daemon.systemd import Notifier
 from sttp_reactor.errors import StartError
 from sttp_reactor.metrics import COUNTER, GAUGE, Sample
 from sttp_reactor.sttp.keys import TABLE
+from sttp_reactor.sttp.listening import LISTENING
 from sttp_reactor.sttp.settings import Settings
 from sttp_reactor.sttp.stores import name_of_store
 
@@ -41,6 +42,13 @@ def signals_blocked() -> Iterator[None]:
     except BaseException:
         signal.pthread_sigmask(signal.SIG_SETMASK, previous)
         raise
+
+
+class Wanted(NamedTuple):
+    """The settings of a reload: with those of the keys that cannot change as they were, which are `refused`."""
+
+    settings: Settings
+    refused: list[Difference]
 
 
 class Lifecycle:
@@ -86,10 +94,17 @@ class Lifecycle:
     def stopping(self) -> None:
         self._notifier.stopping("answering what has been asked, then stopping")
 
-    def reload(self, change_over: Callable[[Settings], Iterable[str]]) -> None:
-        """Read the configuration again and have it put in force. `change_over` does that and returns the addresses
-        listened on; where it raises StartError it has changed nothing. Never raises: all is told in the log."""
+    def reloading(self) -> None:
+        """From now until `reload`."""
         self._notifier.reloading()
+
+    def read(self) -> Wanted:
+        """Read the configuration again. In any thread. Raises ConfigError."""
+        return Wanted(*keep(TABLE, self.settings, self._read_again().settings, self._fixed))
+
+    def reload(self, change_over: Callable[[], tuple[Wanted, Iterable[str]]]) -> None:
+        """Have what was read put in force. `change_over` does that and returns it with the addresses listened on; where
+        it raises ConfigError or StartError it has changed nothing. Never raises: all is told in the log."""
         outcome = "the last reload failed, see the log; "
         try:
             self._reload(change_over)
@@ -119,10 +134,10 @@ class Lifecycle:
         yield Sample("sttp_reload_success", GAUGE, (), int(self._is_reloaded))
         yield Sample("sttp_reload_success_timestamp_seconds", GAUGE, (), self._loaded_at)
 
-    def _reload(self, change_over: Callable[[Settings], Iterable[str]]) -> None:
-        loaded = self._read_again()
-        settings, refused = keep(TABLE, self.settings, loaded.settings, self._fixed)
-        self._addresses = ", ".join(change_over(settings))
+    def _reload(self, change_over: Callable[[], tuple[Wanted, Iterable[str]]]) -> None:
+        (settings, refused), addresses = change_over()
+        self._addresses = ", ".join(addresses)
+        logs.set_up(settings.log.level, settings.log.format)
         changes = differences(TABLE, self.settings, settings)
         self.settings = settings
         for key, before, after in refused:

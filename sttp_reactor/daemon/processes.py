@@ -4,7 +4,8 @@ Each child is a whole `Server` with a reactor, workers and a cache of its own. T
 so the kernel spreads the connections; Unix sockets, and those of socket activation, are inherited. What else they share
 is in `team`, and the store's journal takes turns by itself.
 
-The parent serves nobody and has no threads, so it can fork at any time. It waits for signals and does one thing for
+The parent serves nobody and has no threads, but for the one that reads for a reload, so it can fork at any other time.
+It waits for signals and does one thing for
 each: a child that has died is started again, SIGTERM and SIGINT end them all, SIGHUP has all of them go on with other
 settings, or none. It waits for nothing else without a bound, least of all for a child to start, so that it always
 hears that it is to stop. A child that hangs is ended, and then started again as any other that has died. Should the
@@ -22,14 +23,13 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from sttp_reactor.config import differences
 from sttp_reactor.daemon import child, logs
 from sttp_reactor.daemon.children import Child, Children
 from sttp_reactor.daemon.control import Control
 from sttp_reactor.daemon.lifecycle import SIGNALS, Lifecycle
-from sttp_reactor.daemon.reload import ENDPOINTS
+from sttp_reactor.daemon.reload import Reloads, wanted_endpoints
 from sttp_reactor.daemon.report import stacks, summary
 from sttp_reactor.daemon.samples import process_samples
 from sttp_reactor.daemon.watch import Watch
@@ -49,7 +49,6 @@ from sttp_reactor.net.endpoints import (
 )
 from sttp_reactor.net.listener import bind
 from sttp_reactor.sttp.access_log import check_access_log
-from sttp_reactor.sttp.keys import TABLE
 from sttp_reactor.sttp.listening import endpoints_of, tls_context_of, unix_mode_of
 from sttp_reactor.sttp.settings import Settings
 from sttp_reactor.sttp.stores import Claim, take_store
@@ -67,12 +66,23 @@ _WATCHED: Final = SIGNALS | {signal.SIGCHLD}
 _KILL_AFTER_SECONDS: Final = 5.0
 
 
+# While a reload reads, nobody is forked; but not for longer.
+_FORK_BESIDE_SECONDS: Final = 2.0
+
+
+class _Plan(NamedTuple):
+    """A reload, prepared: `endpoints` are all to listen on."""
+
+    settings: Settings
+    endpoints: list[Endpoint]
+    tls: TlsContext | None
+
+
 class Parent:
     """Runs `processes` servers. `activated` are listening sockets that were handed to us, None where we bind."""
 
     def __init__(self, lifecycle: Lifecycle, activated: Sockets | None = None) -> None:
         self._lifecycle = lifecycle
-        self._settings = lifecycle.settings
         self._team = Team(self._settings.processes)
         self._member = self._team.member(-1)
         self._registry = Registry(self._team.board, self._member.place)
@@ -84,6 +94,13 @@ class Parent:
         self._watch = Watch(self._team, time.monotonic())
         self._unstarted = list(range(self._settings.processes))  # one after the other, so that one recovers for all
         self._is_ready = False
+        self._reloads = Reloads(
+            lifecycle,
+            prepare=self._prepare,
+            take_over=self._change_over,
+            cancel=lambda plan: None,
+            wake=lambda: os.kill(os.getpid(), signal.SIGCHLD),  # it is waited for in any case
+        )
         self._reload_at: float | None = None
         self._next_reload = 0.0  # not before
         self._tls: TlsContext | None = None  # for the children yet to be started; those that serve read their own
@@ -93,6 +110,11 @@ class Parent:
         self._activated = activated
         # Bound by us or for us: Unix sockets and activated ones listening, TCP ports only kept for the children.
         self._held: Sockets = dict(activated or {})
+
+    @property
+    def _settings(self) -> Settings:
+        """Those in force."""
+        return self._lifecycle.settings
 
     def run(self) -> int:
         """Until a signal ends it. Returns the exit code, with the signals still blocked; raises StartError."""
@@ -213,7 +235,7 @@ class Parent:
     def _next_signal(self) -> int | None:
         """The next signal, or None when something is due."""
         optional = (self._kill_at, self._next_sign, self._reload_at if self._is_ready else None)
-        due = [when for when, _ in self._restarts] + [when for when in optional if when is not None]
+        due = [max(when, self._fork_at) for when, _ in self._restarts] + [when for when in optional if when is not None]
         due.append(self._watch.due)
         if self._children.starting:
             due.append(time.monotonic() + START_LOOK_SECONDS)
@@ -225,6 +247,7 @@ class Parent:
             self._stop(signal.Signals(number).name)
         self._look()
         self._reap()
+        self._reloads.go_on(is_stopping=self._kill_at is not None)
         now = time.monotonic()
         if number == signal.SIGHUP and self._reload_at is None:
             self._reload_at = max(now, self._next_reload)
@@ -245,8 +268,15 @@ class Parent:
             self._reload()
         if self._next_sign is not None and now >= self._next_sign:
             self._give_sign(now)
-        while self._restarts and self._restarts[0][0] <= now:
+        while self._restarts and max(self._restarts[0][0], self._fork_at) <= now:
             self._start_child(self._restarts.pop(0)[1])
+
+    @property
+    def _fork_at(self) -> float:
+        """Not before. A process that is forked while a reload reads might find a lock held for ever; so that is waited
+        for, but not for long, because it may never end."""
+        began_at = self._reloads.began_at
+        return 0.0 if began_at is None else began_at + _FORK_BESIDE_SECONDS
 
     def _end_hung(self, now: float) -> None:
         hung = list(self._watch.hung(self._children, now))
@@ -323,17 +353,19 @@ class Parent:
     def _reload(self) -> None:
         self._reload_at = None
         if self._kill_at is None:
-            for starting in self._children.starting:
-                starting.kill(signal.SIGKILL)  # it has the old settings, and nobody yet
-            self._lifecycle.reload(self._change_over)
+            self._reloads.begin()
             self._next_reload = time.monotonic() + RELOAD_PAUSE_SECONDS
 
-    def _change_over(self, settings: Settings) -> Iterable[str]:
-        """All children go on with `settings`, or none does. Raises StartError."""
-        held, wanted = self._held, list(self._held)
-        if self._activated is None and differences(TABLE, self._settings, settings, ENDPOINTS):
-            wanted = endpoints_of(settings)
-        tls = tls_context_of(settings, wanted)
+    def _prepare(self, settings: Settings) -> _Plan:
+        """In a thread. Raises StartError."""
+        wanted = wanted_endpoints(self._settings, settings, list(self._held), binds=self._activated is None)
+        return _Plan(settings, wanted, tls_context_of(settings, wanted))
+
+    def _change_over(self, prepared: _Plan) -> Iterable[str]:
+        """All children go on with the settings, or none does. Raises StartError."""
+        settings, wanted, held = prepared.settings, prepared.endpoints, self._held
+        for starting in self._children.starting:
+            starting.kill(signal.SIGKILL)  # it has the old settings, and nobody yet
         fresh = self._bind([each for each in wanted if each not in held], settings)
         try:
             plan: child.Plan = (settings, wanted, list(fresh))
@@ -344,8 +376,7 @@ class Parent:
             self._children.order(child.CANCEL)
             release(fresh)
             raise
-        self._settings, self._tls = settings, tls
-        logs.set_up(settings.log.level, settings.log.format)
+        self._tls = prepared.tls
         going = {endpoint: held[endpoint] for endpoint in held if endpoint not in wanted}
         remove_files(going)  # before the children accept for the last time, so that nobody is left waiting
         for fault in self._children.order(child.APPLY):

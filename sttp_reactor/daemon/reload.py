@@ -1,7 +1,8 @@
-"""Going on with other settings while the server runs, all or nothing.
+"""Going on with other settings while the server runs, all or nothing, and while nobody waits.
 
-First everything that can fail: files are opened, addresses bound, beside what is in use. Only then is the running
-server touched, and nothing of that can fail. Connections that are there stay, and so does what is cached.
+What may take its time is done in a thread: the configuration is read, names are resolved, certificates read, files
+opened, beside what is in use. The rest is done in the loop: new addresses are bound while the old ones still listen,
+and only then is the running server touched, and nothing of that can fail.
 
 What the rest of the server is built on cannot be exchanged under it: the keys that are `fixed` keep their values until
 the next start.
@@ -9,112 +10,117 @@ the next start.
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from typing import Final
+import logging
+from collections.abc import Callable, Iterable
+from typing import Final, Generic, TypeVar
 
 from sttp_reactor.config import differences
-from sttp_reactor.daemon import logs
-from sttp_reactor.net.endpoints import Endpoint, Sockets, bind_all, bind_beside, set_modes
-from sttp_reactor.sttp.access_log import AccessLog
+from sttp_reactor.daemon.background import Background
+from sttp_reactor.daemon.lifecycle import Lifecycle, Wanted
+from sttp_reactor.net.endpoints import Endpoint, bind_all, bind_beside, set_modes
+from sttp_reactor.sttp.change import Change
 from sttp_reactor.sttp.keys import TABLE
-from sttp_reactor.sttp.listening import endpoints_of, tls_context_of, unix_mode_of
-from sttp_reactor.sttp.samples import ACCESS_DROPPED
-from sttp_reactor.sttp.server import Server, session_limits
+from sttp_reactor.sttp.listening import LISTENING, endpoints_of, unix_mode_of
+from sttp_reactor.sttp.server import Server
 from sttp_reactor.sttp.settings import Settings
 
-# What says where to listen.
-LISTENING: Final = (
-    "listen_address",
-    "port",
-    "tls.port",
-    "http.enabled",
-    "http.listen_address",
-    "http.port",
-    "http.tls",
-)
+log = logging.getLogger(__name__)
 
-# The same, and what it takes to listen for TLS: with a certificate there are endpoints for it, without one none.
+# What says where to listen, and what it takes to listen for TLS: with a certificate there are endpoints for it, without
+# one none.
 ENDPOINTS: Final = (*LISTENING, "tls.certificate")
 
-# What says who may do what, and how often they may come.
-ACCESS: Final = ("access", "read_only", "limits.max_connections_per_address")
+P = TypeVar("P")
 
 
-class Change:
-    """Other settings for a running server, prepared: now `apply` them or `cancel`."""
+class Reloads(Generic[P]):
+    """One reload at a time: `prepare` is called in a thread, then `take_over` (which raises StartError with everything
+    as it was, and returns the addresses listened on), or `cancel`, in the thread that calls `go_on`.
 
-    def __init__(self, server: Server, settings: Settings, endpoints: Collection[Endpoint]) -> None:
-        """`endpoints` are all to listen on. Raises StartError, with nothing left open."""
-        self._server = server
-        self._settings = settings
-        self._endpoints = endpoints
-        self._tls = tls_context_of(settings, endpoints)
-        server.prepare_door(endpoints)
-        self._access_log = server.access_log
-        self._opened: AccessLog | None = None
-        if differences(TABLE, server.settings, settings, ("log.access", "log.format")):
-            self._access_log = self._opened = server.open_access_log(settings)
+    `wake` is called in the other thread: it has somebody call `go_on`.
+    """
 
-    def cancel(self) -> None:
-        if self._opened is not None:
-            self._opened.close(0)
+    def __init__(
+        self,
+        lifecycle: Lifecycle,
+        prepare: Callable[[Settings], P],
+        take_over: Callable[[P], Iterable[str]],
+        cancel: Callable[[P], None],
+        wake: Callable[[], None],
+    ) -> None:
+        self._lifecycle = lifecycle
+        self._prepare = prepare
+        self._take_over = take_over
+        self._cancel = cancel
+        self._wake = wake
+        self._under_way: Background[tuple[Wanted, P]] | None = None
+        self._is_asked = False  # again, since it has begun
 
-    def apply(self, sockets: Sockets) -> None:
-        """`sockets` are those of the endpoints that are new; they are taken over."""
-        server, settings = self._server, self._settings
-        before, server.settings = server.settings, settings
-        logs.set_up(settings.log.level, settings.log.format)
-        cache = server.service.cache
-        self._apply_cache(before)
-        self._apply_to_sessions(has_other_cache=server.service.cache is not cache)
-        if differences(TABLE, before, settings, ACCESS):
-            server.use_access(settings)
-        server.use_tls(self._tls, settings)
-        if server.door is not None:
-            server.door.reconfigure()
-        for listener in server.listeners.values():
-            listener.write_timeout = settings.limits.write_timeout
-        server.listen(sockets)
-        server.stop_listening([each for each in server.listeners if each not in self._endpoints], accept_waiting=True)
+    @property
+    def began_at(self) -> float | None:
+        """When the one under way did, on the monotonic clock."""
+        return None if self._under_way is None else self._under_way.began_at
 
-    def _apply_cache(self, before: Settings) -> None:
-        service, cache, longest = self._server.service, self._settings.cache, self._settings.limits.max_line
-        if cache == before.cache and longest == before.limits.max_line:
+    def begin(self) -> None:
+        if self._under_way is not None:
+            self._is_asked = True
+            log.warning("a reload is still under way, reading or resolving; another one follows when it is through")
             return
-        if service.cache is not None and cache.enabled:
-            service.cache.set_limits(cache.max_files, cache.max_size, cache.expiration, longest_key=longest)
-            service.use_cache(service.cache)
-        else:
-            service.use_cache(self._server.make_cache(self._settings))
+        self._lifecycle.reloading()
+        self._under_way = Background(self._read, self._wake)
 
-    def _apply_to_sessions(self, *, has_other_cache: bool) -> None:
-        server = self._server
-        former, server.access_log = server.access_log, self._access_log
-        limits = session_limits(self._settings)
-        if limits != server.session_limits or former is not server.access_log or has_other_cache:
-            server.session_limits = limits
-            for session in list(server.sessions):
-                session.reconfigure(limits, server.access_log)
-        if former is not None and former is not server.access_log:
-            server.events.totals[ACCESS_DROPPED] += former.dropped
-            former.close(0)  # it writes what it has and ends; the requests do not wait for that
+    def go_on(self, *, is_stopping: bool) -> None:
+        """Finish what has been prepared, if it has. One that comes when the server stops changes nothing."""
+        prepared = self._under_way
+        if prepared is None or not prepared.is_over:
+            return
+        self._under_way = None
+        if is_stopping:
+            self._drop(prepared)
+            return
+        self._lifecycle.reload(lambda: self._finish(prepared))
+        if self._is_asked:
+            self._is_asked = False
+            self.begin()
+
+    def _read(self) -> tuple[Wanted, P]:
+        wanted = self._lifecycle.read()
+        return wanted, self._prepare(wanted.settings)
+
+    def _finish(self, prepared: Background[tuple[Wanted, P]]) -> tuple[Wanted, Iterable[str]]:
+        wanted, plan = prepared.result()
+        return wanted, self._take_over(plan)
+
+    def _drop(self, prepared: Background[tuple[Wanted, P]]) -> None:
+        try:
+            self._cancel(prepared.result()[1])
+        except Exception as error:
+            log.debug("a reload that was under way: %s", error)
 
 
-def change_over(server: Server, settings: Settings, *, binds: bool = True) -> None:
-    """For a server that is on its own: prepare and apply. `binds` says whether it has bound its own addresses. Raises
-    StartError with everything as it was."""
+def wanted_endpoints(before: Settings, after: Settings, current: Iterable[Endpoint], *, binds: bool) -> list[Endpoint]:
+    """All that are to be listened on. `binds` says whether we bind our own. Blocks on name resolution."""
+    return endpoints_of(after) if binds and differences(TABLE, before, after, ENDPOINTS) else list(current)
+
+
+def prepare(server: Server, settings: Settings, *, binds: bool = True) -> Change:
+    """For a server that is on its own; in any thread. Raises StartError."""
+    return server.prepare(settings, wanted_endpoints(server.settings, settings, server.listeners, binds=binds))
+
+
+def take_over(server: Server, change: Change) -> list[str]:
+    """Bind what is new, beside what is in use, and apply. Raises StartError with everything as it was. Returns the
+    addresses listened on."""
     listeners = server.listeners
-    endpoints = list(listeners)
-    if binds and differences(TABLE, server.settings, settings, ENDPOINTS):
-        endpoints = endpoints_of(settings)
-    leaving = [listener.sock for endpoint, listener in listeners.items() if endpoint not in endpoints]
-    change = Change(server, settings, endpoints)
+    leaving = [listener.sock for endpoint, listener in listeners.items() if endpoint not in change.endpoints]
+    mode = unix_mode_of(change.settings)
     try:
-        new = (endpoint for endpoint in endpoints if endpoint not in listeners)
-        mode = unix_mode_of(settings)
+        change.complete()
+        new = [endpoint for endpoint in change.endpoints if endpoint not in listeners]
         sockets = bind_all(new, lambda endpoint: bind_beside(endpoint, leaving, mode))
     except BaseException:
         change.cancel()
         raise
     change.apply(sockets)
     set_modes({endpoint: listener.sock for endpoint, listener in listeners.items()}, mode)
+    return server.addresses

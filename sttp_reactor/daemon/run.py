@@ -9,7 +9,7 @@ import io
 import logging
 import signal
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 
 from sttp_reactor.config import Loaded
@@ -19,12 +19,14 @@ from sttp_reactor.daemon.doors import open_gateway
 from sttp_reactor.daemon.lifecycle import SIGNALS, Lifecycle, signals_blocked
 from sttp_reactor.daemon.processes import Parent
 from sttp_reactor.daemon.ration import Ration
-from sttp_reactor.daemon.reload import change_over
+from sttp_reactor.daemon.reload import Reloads, prepare, take_over
+from sttp_reactor.daemon.running import Running
 from sttp_reactor.daemon.samples import Pulse
 from sttp_reactor.daemon.systemd import Notifier, activated_endpoints, activated_sockets
 from sttp_reactor.limits import RELOAD_PAUSE_SECONDS, SWITCH_SECONDS
 from sttp_reactor.metrics import Registry
 from sttp_reactor.net.endpoints import Sockets
+from sttp_reactor.net.reactor import Reactor
 from sttp_reactor.sttp.server import Server
 from sttp_reactor.sttp.settings import Settings
 
@@ -66,55 +68,63 @@ def _prepare_interpreter() -> None:
 
 
 def _run_alone(lifecycle: Lifecycle, activated: Sockets | None) -> int:
-    with signals_blocked():
-        server = Server(lifecycle.settings, sockets=activated, open_door=open_gateway)
-        server.start()
+    with signals_blocked(), contextlib.closing(Reactor()) as reactor:
+        server = Server(lifecycle.settings, reactor=reactor, sockets=activated, open_door=open_gateway)
+        running = Running(reactor, [server], lambda: lifecycle.settings.shutdown_timeout)
+        running.start()
         try:
             registry = registry_of(server)
             registry.add(lifecycle.samples)
-            _listen_to_signals(server, lifecycle, registry, binds=activated is None)
+            _listen_to_signals(running, server, lifecycle, registry, binds=activated is None)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)  # whoever called us may have blocked them already
             lifecycle.ready(server.addresses)
-            _give_signs(server, lifecycle)
-            Pulse(server.reactor, registry)
-            server.reactor.run()
+            _give_signs(reactor, lifecycle)
+            Pulse(reactor, registry)
+            reactor.run()
         finally:
             signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # closing, the reactor no longer listens to them
-            server.close()
+            running.close()
     log.info("stopped")
     return 0
 
 
-def _listen_to_signals(server: Server, lifecycle: Lifecycle, registry: Registry, *, binds: bool) -> None:
+def _listen_to_signals(
+    running: Running, server: Server, lifecycle: Lifecycle, registry: Registry, *, binds: bool
+) -> None:
+    reactor = server.reactor
+
     def stop(number: signal.Signals) -> None:
         lifecycle.stopping()
-        server.stop(number.name)
-
-    def take_over(settings: Settings) -> Iterable[str]:
-        change_over(server, settings, binds=binds)
-        return server.addresses
+        running.stop(number.name)
 
     def reload() -> None:
-        if not server.is_stopping:
-            lifecycle.reload(take_over)
+        if not running.is_stopping:
+            reloads.begin()
 
+    reloads = Reloads(
+        lifecycle,
+        prepare=lambda settings: prepare(server, settings, binds=binds),
+        take_over=lambda change: take_over(server, change),
+        cancel=lambda change: change.cancel(),
+        wake=lambda: reactor.call_soon_threadsafe(lambda: reloads.go_on(is_stopping=running.is_stopping)),
+    )
     handlers: dict[signal.Signals, Callable[[], None]] = {
         signal.SIGTERM: partial(stop, signal.SIGTERM),
         signal.SIGINT: partial(stop, signal.SIGINT),
-        signal.SIGHUP: Ration(server.reactor, reload, RELOAD_PAUSE_SECONDS).ask,
+        signal.SIGHUP: Ration(reactor, reload, RELOAD_PAUSE_SECONDS).ask,
         signal.SIGUSR1: server.reopen_logs,
         signal.SIGUSR2: lambda: log_report(server, registry),
     }
     for number, handler in handlers.items():
-        server.reactor.on_signal(number, handler)
+        reactor.on_signal(number, handler)
 
 
-def _give_signs(server: Server, lifecycle: Lifecycle) -> None:
+def _give_signs(reactor: Reactor, lifecycle: Lifecycle) -> None:
     """From a timer of the reactor's: one that no longer turns gives none, and that is what they are for."""
     seconds = lifecycle.sign_seconds
     if seconds is not None:
         lifecycle.alive()
-        server.reactor.call_later(seconds, lambda: _give_signs(server, lifecycle))
+        reactor.call_later(seconds, lambda: _give_signs(reactor, lifecycle))
 
 
 @contextlib.contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from sttp_reactor.errors import StartError
 from sttp_reactor.net.address import resolve_here
@@ -12,6 +12,18 @@ from sttp_reactor.sttp.settings import Settings
 
 if TYPE_CHECKING:
     from sttp_reactor.net.tls_context import TlsContext
+
+
+# The keys that say where.
+LISTENING: Final = (
+    "listen_address",
+    "port",
+    "tls.port",
+    "http.enabled",
+    "http.listen_address",
+    "http.port",
+    "http.tls",
+)
 
 
 def endpoints_of(settings: Settings) -> list[Endpoint]:

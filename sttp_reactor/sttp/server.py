@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from sttp_reactor.config import differences
 from sttp_reactor.errors import StartError
 from sttp_reactor.metrics import Registry, Sample
 from sttp_reactor.net.crowd import Crowd, address_of
 from sttp_reactor.net.endpoints import Endpoint, Sockets, bind_all, bind_here, names_of, remove_files
 from sttp_reactor.net.listener import Listener
-from sttp_reactor.net.protocol import Protocol, Transport
+from sttp_reactor.net.protocol import Protocol
 from sttp_reactor.net.reactor import Reactor
 from sttp_reactor.net.throttle import Throttle
 from sttp_reactor.net.tls_handshakes import Handshakes
@@ -21,9 +22,12 @@ from sttp_reactor.store.disk.claim import Claim
 from sttp_reactor.sttp.access import Policy
 from sttp_reactor.sttp.access_log import AccessLog
 from sttp_reactor.sttp.cache import Cache
+from sttp_reactor.sttp.change import Change
 from sttp_reactor.sttp.door import Door
+from sttp_reactor.sttp.keys import TABLE
 from sttp_reactor.sttp.listening import endpoints_of, tls_context_of, unix_mode_of
-from sttp_reactor.sttp.samples import samples_of
+from sttp_reactor.sttp.refusal import REFUSALS_LINGERING, Refusal
+from sttp_reactor.sttp.samples import ACCESS_DROPPED, samples_of
 from sttp_reactor.sttp.service import Service
 from sttp_reactor.sttp.session import Session, SessionLimits
 from sttp_reactor.sttp.settings import Settings
@@ -40,8 +44,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# Refused connections that linger at once; beyond that they are closed without ceremony.
-_REFUSALS_LINGERING: Final = 64
+# What says who may do what, and how often they may come.
+_ACCESS: Final = ("access", "read_only", "limits.max_connections_per_address")
 # At shutdown, while the disk is still busy though every connection is gone.
 _LOOK_AGAIN_SECONDS: Final = 0.02
 # What workers get to end in when there is no time left: enough for those that are idle.
@@ -66,12 +70,14 @@ class Server:
         claim: Claim | None = None,
         open_door: Callable[[Server], Door] | None = None,
     ) -> None:
-        """`store` and `reactor` can be given, for tests and for embedding; `team` where several processes serve one
+        """`store` can be given, for tests and for embedding; `reactor`, which others may be on, and which whoever made
+        it closes; `team` where several processes serve one
         docroot; `sockets`, listening already, where somebody else has bound them and removes a Unix socket's file;
         `tls`, where the files it is made of have been read already; `claim`, where others serve the same docroot;
         `open_door`, which raises StartError, for what is spoken where an endpoint's `kind` is not empty."""
         self.settings = settings
         self.reactor = Reactor() if reactor is None else reactor
+        self._owns_reactor = reactor is None
         self._store = make_store(settings, claim) if store is None else store
         self.session_limits = session_limits(settings)
         self.policy = _policy(settings)
@@ -80,12 +86,13 @@ class Server:
         self.handshakes = Handshakes(self.reactor, settings.limits.handshake_timeout, self._count_connections)
         self.sessions: set[Session] = set()
         self.unsent = Unsent(self.reactor)
-        self._refusals: set[_Refusal] = set()
+        self._refusals: set[Refusal] = set()
         self.listeners: dict[Endpoint, Listener] = {}
         self.events = Throttle(self.reactor, log)
         self._team = team
         self._sockets = sockets
         self._stopping = False
+        self._on_drained: Callable[[], None] | None = None
         self._hurried = False
         self.access_log: AccessLog | None = None
         self.registry = Registry() if team is None else Registry(team.board, team.place)
@@ -126,27 +133,43 @@ class Server:
         return self._stopping
 
     def stop(self, signal: str = "") -> None:
-        """Stop accepting, answer what has been received, close; the second time, and after `shutdown_timeout`, at once.
-        The reactor's `run` returns when that is done. `signal` names the one that has asked for it, for the log."""
+        """For a server that is alone on its reactor: drain; the second time, and after `shutdown_timeout`, at once. The
+        reactor's `run` returns when that is done. `signal` names the one that has asked for it, for the log."""
         if self._stopping:
-            self._stop_now(f"{signal or 'told again'} while stopping")
+            self.abort(f"{signal or 'told again'} while stopping")
             return
+        seconds = self.settings.shutdown_timeout
+        self.reactor.call_later(seconds, lambda: self.abort(f"shutdown_timeout ({seconds:g} s) has passed"))
+        self.drain(self.reactor.stop, signal)
+
+    def drain(self, on_drained: Callable[[], None], signal: str = "") -> None:
+        """Stop accepting, answer what has been received, close; then call `on_drained`, once. Whoever else is on the
+        reactor goes on."""
         self._stopping = True
+        self._on_drained = on_drained
         # Who waits to be accepted has connected, and has perhaps asked already, before we were told to stop.
         self.stop_listening(list(self.listeners), accept_waiting=True)
         self.handshakes.abort_all()
         log.info("stopping%s: %d connections open", signal and f" on {signal}", self._open_here)
-        seconds = self.settings.shutdown_timeout
-        late = f"shutdown_timeout ({seconds:g} s) has passed"
-        self.reactor.call_later(seconds, lambda: self._stop_now(late))
         for session in list(self.sessions):
             session.drain()
         if self.door is not None:
             self.door.drain()
         self._stop_if_empty()
 
-    def close(self) -> None:
-        """Release everything. The reactor no longer runs."""
+    def abort(self, why: str) -> None:
+        """Close the connections that are not done, and wait for no disk: it is drained."""
+        log.warning("%s: closing %d connections that are not done", why, self._open_here)
+        self._hurried = True
+        for session in list(self.sessions):
+            session.transport.abort()
+        if self.door is not None:
+            self.door.abort()
+        self._drained()
+
+    def close(self, patience: float | None = None) -> bool:
+        """Release everything, in `patience` seconds (None: those that the settings give). The reactor no longer runs;
+        it is closed, too, unless it was given. Returns False where the disk did not answer in time."""
         self.stop_listening(list(self.listeners))
         self.events.close()
         self.handshakes.abort_all()
@@ -156,7 +179,9 @@ class Server:
             self.door.abort()
         for refusal in list(self._refusals):
             refusal.transport.abort()
-        patience = _LAST_SECONDS if self._hurried else self.settings.shutdown_timeout
+        if patience is None:
+            patience = self.settings.shutdown_timeout
+        patience = _LAST_SECONDS if self._hurried else patience
         ended = not hasattr(self, "service") or self.service.close(patience)
         if ended:
             self._store.close()
@@ -164,7 +189,9 @@ class Server:
             log.warning("the disk did not answer in time; its work is left to the next start")
         if self.access_log is not None:
             self.access_log.close()
-        self.reactor.close()
+        if self._owns_reactor:
+            self.reactor.close()
+        return ended
 
     def reopen_logs(self) -> None:
         """Go on in new files: somebody has moved the old ones away."""
@@ -176,6 +203,56 @@ class Server:
     def samples(self) -> Iterable[Sample]:
         """What it counts and has, by now; for metrics."""
         return samples_of(self)
+
+    def prepare(self, settings: Settings, endpoints: Collection[Endpoint]) -> Change:
+        """Other settings, to be applied: in any thread. `endpoints` are all to listen on. Raises StartError."""
+        return Change(self, settings, endpoints)
+
+    def take(self, change: Change, sockets: Sockets) -> None:
+        """Go on with what a change brings; it calls this itself. `sockets` are those of the endpoints that are new."""
+        settings = change.settings
+        before, self.settings = self.settings, settings
+        cache = self.service.cache
+        self._take_cache(before)
+        self._take_log_and_limits(change.access_log, has_other_cache=self.service.cache is not cache)
+        if differences(TABLE, before, settings, _ACCESS):
+            self._take_access(settings)
+        self.handshakes.timeout = settings.limits.handshake_timeout
+        self.tls = change.tls or self.tls  # what was there is for who has been accepted already
+        if self.door is not None:
+            self.door.reconfigure()
+        for listener in self.listeners.values():
+            listener.write_timeout = settings.limits.write_timeout
+        self.listen(sockets)
+        self.stop_listening([each for each in self.listeners if each not in change.endpoints], accept_waiting=True)
+
+    def _take_cache(self, before: Settings) -> None:
+        service, cache, longest = self.service, self.settings.cache, self.settings.limits.max_line
+        if cache == before.cache and longest == before.limits.max_line:
+            return
+        if service.cache is not None and cache.enabled:
+            service.cache.set_limits(cache.max_files, cache.max_size, cache.expiration, longest_key=longest)
+            service.use_cache(service.cache)
+        else:
+            service.use_cache(self.make_cache(self.settings))
+
+    def _take_log_and_limits(self, access_log: AccessLog | None, *, has_other_cache: bool) -> None:
+        former, self.access_log = self.access_log, access_log
+        limits = session_limits(self.settings)
+        if limits != self.session_limits or former is not access_log or has_other_cache:
+            self.session_limits = limits
+            for session in list(self.sessions):
+                session.reconfigure(limits, access_log)
+        if former is not None and former is not access_log:
+            self.events.totals[ACCESS_DROPPED] += former.dropped
+            former.close(0)  # it writes what it has and ends; the requests do not wait for that
+
+    def _take_access(self, settings: Settings) -> None:
+        """Connections that are there go by these rules, too, from their next request on."""
+        self._crowd.limit = settings.limits.max_connections_per_address
+        self.policy = _policy(settings)
+        for session in self.sessions:
+            session.use_policy(self.policy)
 
     # -- For starting and for reloading alike --
 
@@ -223,18 +300,6 @@ class Server:
             listener.close()
             self.events.totals["accepted"] += listener.accepted
 
-    def use_access(self, settings: Settings) -> None:
-        """Go by these rules: connections that are there too, from their next request on."""
-        self._crowd.limit = settings.limits.max_connections_per_address
-        self.policy = _policy(settings)
-        for session in self.sessions:
-            session.use_policy(self.policy)
-
-    def use_tls(self, context: TlsContext | None, settings: Settings) -> None:
-        """Go by these from the next connection on. None leaves what was there, for who has been accepted already."""
-        self.handshakes.timeout = settings.limits.handshake_timeout
-        self.tls = context or self.tls
-
     # -- Within --
 
     @property
@@ -258,7 +323,7 @@ class Server:
 
     def _make_layer(self, make_layer: Callable[[], Protocol]) -> Protocol:
         """A handshake is dear, and needed even to refuse somebody politely: beyond a few, they are just closed."""
-        if self.connections < self.settings.limits.max_connections + _REFUSALS_LINGERING:
+        if self.connections < self.settings.limits.max_connections + REFUSALS_LINGERING:
             return make_layer()
         return self._refuse(b"")
 
@@ -269,7 +334,7 @@ class Server:
     def _refuse(self, line: bytes) -> Protocol:
         most = self.settings.limits.max_connections
         self.events.warn("max_connections", "limits.max_connections (%d) is reached; refusing connections", most)
-        return _Refusal(self.reactor, self._refusals, line)
+        return Refusal(self.reactor, self._refusals, line)
 
     def _make_other(self, door: Door) -> Protocol:
         if self.connections >= self.settings.limits.max_connections:
@@ -302,7 +367,7 @@ class Server:
         self.events.warn(name, message, name, most, peer, cause=address_of(peer))
         # In the place of a handshake the line would only puzzle; and a handshake is what a crowd must not get.
         line = self.door.crowded if endpoint.kind and self.door is not None else _CROWDED
-        return _Refusal(self.reactor, self._refusals, b"" if endpoint.tls else line)
+        return Refusal(self.reactor, self._refusals, b"" if endpoint.tls else line)
 
     def _count_connections(self) -> None:
         if self._team is not None:
@@ -334,16 +399,12 @@ class Server:
             # For a client that has left, but a write is a write. Waiting here, a second signal is still heard.
             self.reactor.call_later(_LOOK_AGAIN_SECONDS, self._stop_if_empty)
         else:
-            self.reactor.stop()
+            self._drained()
 
-    def _stop_now(self, why: str) -> None:
-        log.warning("%s: closing %d connections that are not done", why, self._open_here)
-        self._hurried = True
-        for session in list(self.sessions):
-            session.transport.abort()
-        if self.door is not None:
-            self.door.abort()
-        self.reactor.stop()
+    def _drained(self) -> None:
+        on_drained, self._on_drained = self._on_drained, None
+        if on_drained is not None:
+            on_drained()
 
 
 def session_limits(settings: Settings) -> SessionLimits:
@@ -355,40 +416,3 @@ def _policy(settings: Settings) -> Policy | None:
     if not settings.access and not settings.read_only:
         return None
     return Policy(settings.access, read_only=settings.read_only)
-
-
-class _Refusal:
-    """What a connection gets that is one too many: a 500 and the end (PROTOCOL.md section 2)."""
-
-    transport: Transport
-
-    def __init__(self, reactor: Reactor, lingering: set[_Refusal], line: bytes) -> None:
-        self._reactor = reactor
-        self._lingering = lingering
-        self._line = line
-
-    def connection_made(self, transport: Transport) -> None:
-        self.transport = transport
-        self._lingering.add(self)
-        log.debug("%s: refused: %s", transport.peer, self._line.decode().rstrip() or "there is no room for a handshake")
-        if self._line:
-            transport.write(self._line)
-        transport.close()
-        if len(self._lingering) > _REFUSALS_LINGERING:
-            # In the next turn: this one still has to send the reply.
-            self._reactor.call_next_turn(transport.abort)
-
-    def data_received(self, data: bytes) -> None:
-        pass
-
-    def eof_received(self) -> None:
-        pass
-
-    def connection_lost(self, error: Exception | None) -> None:
-        self._lingering.discard(self)
-
-    def pause_writing(self) -> None:
-        pass
-
-    def resume_writing(self) -> None:
-        pass

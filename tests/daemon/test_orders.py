@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import select
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,9 +17,11 @@ from sttpd_settings import load
 from sttp_reactor.config import Loaded
 from sttp_reactor.daemon import logs
 from sttp_reactor.daemon.child import APPLY, CANCEL, PREPARE, REPORT, Orders
+from sttp_reactor.daemon.children import Child
 from sttp_reactor.daemon.control import Control
 from sttp_reactor.daemon.lifecycle import Lifecycle
 from sttp_reactor.daemon.processes import Parent
+from sttp_reactor.daemon.running import Running
 from sttp_reactor.daemon.systemd import Notifier
 from sttp_reactor.errors import StartError
 from sttp_reactor.metrics import Registry
@@ -62,7 +65,8 @@ class Told:
             settings(tmp_path), store=ScriptedStore(), reactor=Reactor(clock=HandClock()), sockets=sockets
         )
         self.server.start()
-        self.orders = Orders(self.server, theirs, Registry())
+        running = Running(self.server.reactor, [self.server], lambda: 10.0)
+        self.orders = Orders(running, self.server, theirs, Registry())
         self.serial = 0
 
     def tell(self, kind: str, content: Any = None, sockets: Sockets | None = None) -> str:
@@ -73,6 +77,8 @@ class Told:
         for sock in handed:
             sock.close()
         self.server.reactor.turn()
+        while not select.select([self.control], [], [], 0)[0]:
+            self.server.reactor.turn()  # what takes its time is done in a thread, which wakes the reactor
         message = self.control.receive(patience=PATIENCE_SECONDS)
         assert message[:2] == (self.serial, kind)
         return str(message.content)
@@ -84,6 +90,7 @@ def told(tmp_path: Path) -> Iterator[Told]:
     yield told
     told.orders.close()
     told.server.close()
+    told.server.reactor.close()
     told.control.close()
 
 
@@ -174,6 +181,7 @@ class Obedient:
     """In the place of a parent's children. `faults` are what goes wrong when they are told to prepare."""
 
     def __init__(self) -> None:
+        self.starting: list[Child] = []
         self.told: list[str] = []
         self.faults: list[str] = []
 
@@ -196,6 +204,9 @@ class Bound:
         self.parent._children = self.children
         self.parent._held = self.parent._bind(endpoints_of(start), start)
 
+    def change_over(self, settings: Settings) -> list[str]:
+        return list(self.parent._change_over(self.parent._prepare(settings)))
+
 
 @pytest.fixture
 def bound(tmp_path: Path) -> Iterator[Bound]:
@@ -208,12 +219,12 @@ def test_all_children_or_none(bound: Bound, tmp_path: Path) -> None:
     before = dict(bound.parent._held)
     bound.children.faults = ["process 1: does not answer"]
     with pytest.raises(StartError, match="process 1: does not answer"):
-        bound.parent._change_over(settings(tmp_path, listen_address=tmp_path / "new"))
+        bound.change_over(settings(tmp_path, listen_address=tmp_path / "new"))
     assert bound.children.told == [PREPARE, CANCEL]
     assert bound.parent._held == before
     assert not (tmp_path / "new").exists()
     bound.children.faults = []
-    assert bound.parent._change_over(settings(tmp_path, listen_address=tmp_path / "new")) == [str(tmp_path / "new")]
+    assert bound.change_over(settings(tmp_path, listen_address=tmp_path / "new")) == [str(tmp_path / "new")]
     assert bound.children.told[2:] == [PREPARE, APPLY]
     assert all(sock.fileno() < 0 for sock in before.values())
 
@@ -224,7 +235,7 @@ def test_a_port_of_another_server_is_in_use_though_it_would_share(bound: Bound, 
         other.bind(("127.0.0.1", 0))
         other.listen()
         with pytest.raises(StartError, match="Address already in use"):
-            bound.parent._change_over(settings(tmp_path, port=other.getsockname()[1]))
+            bound.change_over(settings(tmp_path, port=other.getsockname()[1]))
     assert bound.children.told == []
 
 

@@ -19,7 +19,7 @@ from sttpd_settings import load
 
 from sttp_reactor.config import ConfigError, differences, keep
 from sttp_reactor.daemon import logs
-from sttp_reactor.daemon.reload import change_over
+from sttp_reactor.daemon.reload import prepare, take_over
 from sttp_reactor.daemon.report import details
 from sttp_reactor.errors import StartError
 from sttp_reactor.net.reactor import Reactor
@@ -42,6 +42,10 @@ def settings(tmp_path: Path, **changed: Any) -> Settings:
     overrides = {"docroot": str(tmp_path / "files"), "port": "0", "disk_threads": "1"}
     overrides |= {name.replace("__", "."): str(value) for name, value in changed.items()}
     return load(None, [("--set", name, text) for name, text in overrides.items()]).settings
+
+
+def change_over(server: Server, settings: Settings) -> None:
+    take_over(server, prepare(server, settings))
 
 
 class Running:
@@ -87,6 +91,7 @@ def running(tmp_path: Path) -> Iterator[Running]:
     running = Running(tmp_path)
     yield running
     running.server.close()
+    running.server.reactor.close()
 
 
 # -- What changes, and what cannot --
