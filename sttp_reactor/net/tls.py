@@ -234,8 +234,10 @@ class TlsLayer:
     # -- From the reactor --
 
     def flush(self) -> None:
-        """Encrypt what this turn has written. The reactor calls it at the turn's end, as it then calls the connection
-        below, which what we write here has put on the same list behind us."""
+        """Encrypt what this turn has written, and write it to the connection below.
+
+        The reactor calls this at the turn's end, for everybody who has written. That write puts the connection below
+        on the reactor's list behind us, so the reactor flushes it in the same turn."""
         data = self._unencrypted
         if data is None:
             return

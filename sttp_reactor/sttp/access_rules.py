@@ -156,7 +156,8 @@ class _Reach(NamedTuple):
 
 
 def _never_applied(found: Sequence[tuple[Value, AccessRule]]) -> Iterator[Unfit]:
-    """A rule that one before it leaves nothing for was meant to do something, and would not."""
+    """Rules that no request can reach, because an earlier rule decides about every request they are about. Whoever
+    wrote such a rule wanted it to do something, so it is refused as a mistake."""
     reaches = [_Reach([(who, _addresses(who)) for who in rule.who], rule.below.rstrip("/") + "/") for _, rule in found]
     for number, (value, _) in enumerate(found):
         for earlier in range(number):

@@ -108,7 +108,8 @@ class Cache:
     def put(self, key: bytes, reply: bytes, read_at: float) -> None:
         """Keep `reply`, which the store gave to a read begun at `read_at` (this cache's clock)."""
         with self._lock:
-            # One of these is there at the most: the same key, or one with its hash, which nobody could drop any more.
+            # At most one of these is in the cache. A key of the same hash has to go, too: `_keys` holds one key for
+            # each hash, so `drop_hashed` would no longer find the other one, and it could grow untrue.
             for previous in {key, self._keys.get(hash(key), key)}:
                 if previous in self._replies:
                     self._remove(previous)

@@ -205,7 +205,9 @@ class Journal:
         """`turn` is None where it is of no use: there is no journal yet, or another server has written it."""
         data = self._read()
         if first is None:
-            first = number_of_first(data)  # a damaged header: what it protects from is unlikely, losing all is certain
+            # The header is damaged, so nobody knows where this journal's numbers begin; its first record says so.
+            # It could be left over from an older journal, which is unlikely; without it every record would be lost.
+            first = number_of_first(data)
         before = None if turn is None else turn.sequence
         found = [] if first is None else list(records(data, HEADER_BYTES, first, before))
         if found:

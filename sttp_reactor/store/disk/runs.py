@@ -11,8 +11,10 @@ from sttp_reactor.store.disk.records import CHANGE_BYTES, MAX_FOUND_BYTES
 def in_runs(writes: Sequence[Write], most_bytes: int) -> Iterator[list[Write]]:
     """`writes` in runs that make one record of the journal each.
 
-    A run is what fits, whatever is found, and ends before a CREATE below a path it creates or deletes itself:
-    directories are made while the run is planned, when such a file is not there yet, or still is.
+    Room is kept for the longest contents that each file could turn out to have. A run also ends before a CREATE below a
+    path that the run itself creates or deletes. The reason is that a CREATE's directories are made while the run is
+    planned, before any of its files is touched: a file that an earlier write of the run creates would not be in the
+    way yet, and one that it deletes would still be.
     """
     run: list[Write] = []
     names: set[bytes] = set()
