@@ -30,6 +30,7 @@ LAYERS = {
     # These do I/O or share memory, so they are no ground; they know nothing of ours but limits.
     "log_lines": "",
     "metrics": "limits",
+    "profiling": "",
     "regular_files": "",
     # Neighbours: none of these imports another.
     "net": "__init__ errors limits printable regular_files",
@@ -42,8 +43,8 @@ LAYERS = {
     "client": f"{GROUND} wire",
     "load": f"{GROUND} wire client",
     "sttp": f"{GROUND} log_lines metrics net wire config store",
-    "gateway": f"{GROUND} log_lines metrics net http wire config store sttp",
-    "daemon": f"{GROUND} log_lines metrics net config sttp gateway",
+    "gateway": f"{GROUND} log_lines metrics profiling net http wire config store sttp",
+    "daemon": f"{GROUND} log_lines metrics profiling net config sttp gateway",
     "cli": f"{GROUND} command net wire config client load sttp daemon",
     "services": f"{GROUND} command net http",
 }

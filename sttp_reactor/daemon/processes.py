@@ -30,7 +30,7 @@ from sttp_reactor.daemon.children import Child, Children
 from sttp_reactor.daemon.control import Control
 from sttp_reactor.daemon.lifecycle import SIGNALS, Lifecycle
 from sttp_reactor.daemon.reload import Reloads, wanted_endpoints
-from sttp_reactor.daemon.report import stacks, summary
+from sttp_reactor.daemon.report import summary
 from sttp_reactor.daemon.samples import process_samples
 from sttp_reactor.daemon.watch import Watch
 from sttp_reactor.errors import StartError
@@ -48,6 +48,7 @@ from sttp_reactor.net.endpoints import (
     set_modes,
 )
 from sttp_reactor.net.listener import bind
+from sttp_reactor.profiling import stacks
 from sttp_reactor.sttp.access_log import check_access_log
 from sttp_reactor.sttp.listening import endpoints_of, tls_context_of, unix_mode_of
 from sttp_reactor.sttp.settings import Settings

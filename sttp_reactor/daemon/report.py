@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import heapq
-import os
-import sys
-import threading
 import time
-import traceback
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from typing import Final
@@ -16,6 +12,7 @@ from sttp_reactor import __version__
 from sttp_reactor.daemon.samples import LAG
 from sttp_reactor.log_lines import timestamp
 from sttp_reactor.metrics import Registry, Sample
+from sttp_reactor.profiling import stacks
 from sttp_reactor.sttp.counts import DURATION, REQUESTS, STATUS_TEXTS
 from sttp_reactor.sttp.samples import ENDINGS, REFUSALS
 from sttp_reactor.sttp.server import Server
@@ -24,8 +21,6 @@ from sttp_reactor.sttp.settings import Settings
 
 # The counters tell of all connections; these are looked at one by one.
 _MOST_CONNECTIONS: Final = 20
-# Innermost calls of each thread: further out it is the same every time.
-_MOST_CALLS: Final = 12
 
 
 def report(server: Server, registry: Registry) -> Iterator[str]:
@@ -197,14 +192,3 @@ def _worst_connections(server: Server) -> Iterator[str]:
     for session in heapq.nlargest(_MOST_CONNECTIONS, server.sessions, how_bad):
         silent = now - session.transport.last_received
         yield f"connection {session!r}, silent for {silent:.1f} s, {session.transport!r}"
-
-
-def stacks() -> Iterator[str]:
-    """What every thread of this process does, the innermost call last; once for those that do the same."""
-    names = {thread.ident: thread.name for thread in threading.enumerate()}
-    alike: defaultdict[str, list[str]] = defaultdict(list)
-    for ident, frame in sys._current_frames().items():
-        alike["".join(traceback.format_stack(frame)[-_MOST_CALLS:])].append(str(names.get(ident, ident)))
-    for stack, threads in sorted(alike.items(), key=lambda item: item[1]):
-        yield f"{'thread' if len(threads) == 1 else 'threads'} {', '.join(sorted(threads))} of process {os.getpid()}:"
-        yield from (f"  {line}" for line in stack.rstrip("\n").split("\n"))

