@@ -97,7 +97,8 @@ def test_what_makes_no_profile(web: Web, query: str) -> None:
 
 def test_one_profile_at_a_time(web: Web) -> None:
     other = Web(web.sttpd)
-    first = threading.Thread(target=lambda: web.get("/debug/profile?seconds=1&format=collapsed"))
+    url = "/debug/profile?seconds=1&format=collapsed"
+    first = threading.Thread(target=lambda: web.until(lambda: web.get(url).status == 200))
     first.start()
     other.until(lambda: other.get("/debug/profile?seconds=0.01").status == 503)
     first.join()
