@@ -27,9 +27,11 @@ Usage:
   sttpc update [options] URL [CONTENT]
   sttpc delete [options] [-f] URL...
   sttpc ping [options] [URL]
+  sttpc stats [options] [--watch] [URL]
 
 fetch prints the text under PATH on HOST[:PORT], or the names for a path that ends in "/"; show prints texts, list the
-names in a directory ("/" without URL), ping how quickly a server answers. The others print nothing when they succeed.
+names in a directory ("/" without URL), ping how quickly a server answers, and stats the figures of a server whose HTTP
+gateway is on (URL is the gateway's; without, http://127.0.0.1:8081). The others print nothing when they succeed.
 
 URL is sttp://host[:port]/path, host[:port]/path, or a plain /path on the server that -a and -p name. The port is that
 of -p or STTPC_PORT, or 8080, unless given; an IPv6 address stands in brackets. In the first two forms %XX is decoded
@@ -59,6 +61,7 @@ TLS:
 What to do:
   -r, --recursive           list: the directories below, too; prints whole paths.
   -l, --long                list: each file's length in characters and its text, too.
+  --watch                   stats: every second, each time about the second before.
   -f, --force               create: replace the text of a file that exists. delete: a missing file is no error.
 
 Output:
@@ -104,6 +107,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(arguments: dict[str, Any], environ: Mapping[str, str]) -> int:
     if arguments["--quiet"] and arguments["--verbose"]:
         raise LocalError("options --quiet and --verbose contradict each other")
+    if arguments["stats"]:
+        return _stats(arguments)
     targets = _targets(arguments, environ)
     trace = (lambda mark, line: say(f"{mark} {line}")) if arguments["--verbose"] else None
     report = Report(_output(arguments))
@@ -111,6 +116,17 @@ def _run(arguments: dict[str, Any], environ: Mapping[str, str]) -> int:
     with Servers(_seconds(arguments["--timeout"]), _retries(arguments["--retry"]), trace, tls) as servers:
         _carry_out(arguments, targets, Commands(servers, report))
     return report.exit_code
+
+
+def _stats(arguments: dict[str, Any]) -> int:
+    from sttp_reactor.cli.sttpc_stats import DEFAULT_URL, Stats  # imported late: urllib is much, and for this alone
+
+    useless = next((flag for flag in ("--address", "--port", "--cert", "--key") if arguments[flag] is not None), None)
+    if useless is not None:
+        raise LocalError(f"{useless} is of no use for stats, which takes the URL of an HTTP gateway")
+    url = arguments["URL"][0] if arguments["URL"] else DEFAULT_URL
+    tls = {"cacert": arguments["--cacert"], "insecure": arguments["--insecure"]}
+    return Stats(url, _output(arguments), _seconds(arguments["--timeout"]), **tls).tell(watch=arguments["--watch"])
 
 
 def _output(arguments: dict[str, Any]) -> Output:
