@@ -18,7 +18,7 @@ from sttp_reactor.gateway.page import Page
 from sttp_reactor.gateway.prometheus import CONTENT_TYPE, exposition
 from sttp_reactor.gateway.ready import CachedAnswers
 from sttp_reactor.gateway.replies import problem
-from sttp_reactor.gateway.writing import Writing
+from sttp_reactor.gateway.writing import ONLY_READ, Writing, is_directory
 from sttp_reactor.http.exchange import Exchange, Site
 from sttp_reactor.http.messages import Header, Request, Response, encode, sentence
 from sttp_reactor.http.router import Router
@@ -112,6 +112,8 @@ class Gateway:
                 return problem(request, 403, fault)
         found = self._router.find(request.method, request.path)
         if isinstance(found, Response):
+            if found.status == 405 and is_directory(request.path):
+                found.headers = [ONLY_READ]
             return problem(request, found.status, found.body.decode().rstrip("\n"), *found.headers)
         return found.handler(request, exchange, found.parameters)
 

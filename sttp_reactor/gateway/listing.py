@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import html
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import lru_cache
 from itertools import islice
 from typing import Final
 from urllib.parse import quote
@@ -18,8 +19,9 @@ from sttp_reactor.sttp.unsent import Unsent
 _JSON: Final = "application/json"
 _HTML: Final = "text/html"
 
-# Names that are put into a form at a time: half a millisecond.
-_PIECE_NAMES: Final = 500
+# Names that are put into a form in a turn: a millisecond. Who shares the turn with many is given less of it.
+_TURN_NAMES: Final = 500
+_LEAST_NAMES: Final = 10
 # Up to so many bytes of names, the whole of it is made at once.
 _SHORT_BYTES: Final = 16384
 
@@ -39,10 +41,10 @@ def answer_listing(exchange: Exchange, path: bytes, contents: bytes, unsent: Uns
     form = preferred(exchange.request.headers.get("accept"), ("text/plain", _JSON, _HTML))
     headers = [("Vary", "Accept"), ("Cache-Control", "no-cache")]
     content_type = {_JSON: _JSON, _HTML: f"{_HTML}; charset=utf-8"}.get(form, TEXT)
-    pieces = _pieces(form, path, contents)
     if len(contents) <= _SHORT_BYTES:
-        exchange.answer(Response(200, b"".join(pieces), content_type, headers))
+        exchange.answer(Response(200, _whole(form, path, contents), content_type, headers))
         return
+    pieces = _pieces(form, path, contents, lambda: max(_LEAST_NAMES, _TURN_NAMES // exchange.busy))
     debt = _Debt(exchange)
     unsent.owe(debt, 0, contents)
     exchange.feed(Response(200, b"", content_type, headers), pieces, lambda: unsent.settle(debt))
@@ -58,14 +60,24 @@ class _Debt:
         self._exchange.abort()
 
 
-def _pieces(form: str, path: bytes, contents: bytes) -> Iterator[bytes]:
+@lru_cache(maxsize=32)
+def _whole(form: str, path: bytes, contents: bytes) -> bytes:
+    """Fifty who ask for one directory at a time are answered in one turn, so its form is made once."""
+    return b"".join(_pieces(form, path, contents, lambda: _TURN_NAMES))
+
+
+Share = Callable[[], int]
+
+
+def _pieces(form: str, path: bytes, contents: bytes, share: Share) -> Iterator[bytes]:
+    """`share()` says how many names to take next."""
     names = _names(contents)
     if form == _JSON:
-        yield from _as_json(path, names)
+        yield from _as_json(path, names, share)
     elif form == _HTML:
-        yield from _as_page(path, names)
+        yield from _as_page(path, names, share)
     else:
-        while some := list(islice(names, _PIECE_NAMES)):
+        while some := list(islice(names, share())):
             yield b"".join(name + b"\n" for name in some)
 
 
@@ -79,9 +91,9 @@ def _names(contents: bytes) -> Iterator[bytes]:
         at = end + 2
 
 
-def _as_json(path: bytes, names: Iterator[bytes]) -> Iterator[bytes]:
+def _as_json(path: bytes, names: Iterator[bytes], share: Share) -> Iterator[bytes]:
     before = json.dumps({"path": path.decode(), "entries": []}).removesuffix("]}")
-    while some := list(islice(names, _PIECE_NAMES)):
+    while some := list(islice(names, share())):
         yield (before + ", ".join(map(_entry, some))).encode()
         before = ", "
     yield b"]}\n" if before == ", " else before.encode() + b"]}\n"
@@ -92,11 +104,11 @@ def _entry(name: bytes) -> str:
     return json.dumps({"name": name.decode().removesuffix("/"), "kind": kind})
 
 
-def _as_page(path: bytes, names: Iterator[bytes]) -> Iterator[bytes]:
+def _as_page(path: bytes, names: Iterator[bytes], share: Share) -> Iterator[bytes]:
     yield _PAGE_BEGINS.format(title=html.escape(printable(path.decode()))).encode()
     if path != b"/":
         yield _item(b"../").encode()
-    while some := list(islice(names, _PIECE_NAMES)):
+    while some := list(islice(names, share())):
         yield "".join(map(_item, some)).encode()
     yield _PAGE_ENDS.encode()
 

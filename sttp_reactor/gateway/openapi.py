@@ -43,23 +43,34 @@ _PROBLEMS: Final = {
     "500": _problem("The store has failed."),
     "503": _problem("The store cannot be used just now, or the server stops."),
 }
+# As PROTOCOL.md has them: no space, no control character, no `.` and `..`, and none of the server's own.
+_NAME: Final = r"(?!\.{1,2}$)(?!\.sttp)[^/\x00-\x20\x7f-\x9f]"
+# Parameters of a path cannot hold a `/` in OpenAPI, so directories are described one deep.
 _PATH: Final = {
-    "name": "path",
+    "name": "name",
     "in": "path",
     "required": True,
-    "description": "Segments joined by `/`; one behind the last names a directory.",
-    "schema": {"type": "string", "maxLength": 4000},
+    "description": "The file's name, with the directories that lead to it before, joined by `/`.",
+    "schema": {"type": "string", "pattern": f"^{_NAME}{{1,32}}$"},
+}
+_DIRECTORY: Final = {
+    "name": "directory",
+    "in": "path",
+    "required": True,
+    "description": "The directory, with those that lead to it before, joined by `/`.",
+    "schema": {"type": "string", "pattern": f"^{_NAME}{{1,63}}$"},
 }
 _ETAG: Final = {"ETag": {"schema": {"type": "string"}}}
 _BODY: Final = {
-    "description": "The text: at most 160 characters of UTF-8, on one line.",
+    "description": "The text: at most 160 characters of UTF-8 on one line, perhaps with its line end.",
     "required": False,
-    "content": {"application/octet-stream": {"schema": {"type": "string"}}},
+    "content": {
+        "application/octet-stream": {
+            "schema": {"type": "string", "pattern": r"^[^\x00-\x08\x0a-\x1f\x7f-\x9f]{0,160}(\r?\n)?$"}
+        }
+    },
 }
-_CONDITIONS: Final = [
-    {"name": name, "in": "header", "required": False, "schema": {"type": "string"}}
-    for name in ("If-Match", "If-None-Match")
-]
+_CONDITIONS: Final = "If-Match and If-None-Match are heeded: 412 where they do not hold."
 
 
 def _responses(**found: dict[str, Any]) -> dict[str, Any]:
@@ -69,32 +80,22 @@ def _responses(**found: dict[str, Any]) -> dict[str, Any]:
 _FILES: Final = {
     "parameters": [_PATH],
     "get": {
-        "summary": "The text of a file, or the names in a directory",
-        "parameters": [_CONDITIONS[1]],
+        "summary": "The text of a file",
+        "description": "If-None-Match is heeded.",
         "responses": _responses(
-            _200={
-                **_texts("The text, or the names.", "text/plain", "text/html"),
-                "headers": _ETAG,
-            }
-            | {
-                "content": {
-                    "text/plain": {"schema": {"type": "string"}},
-                    "text/html": {"schema": {"type": "string"}},
-                    "application/json": {"schema": {"$ref": "#/components/schemas/Listing"}},
-                }
-            },
+            _200={**_texts("The text.", "text/plain"), "headers": _ETAG},
             _304={"description": "If-None-Match names the ETag.", "headers": _ETAG},
         ),
     },
     "post": {
         "summary": "Create a file",
-        "parameters": _CONDITIONS,
+        "description": _CONDITIONS,
         "requestBody": _BODY,
         "responses": _responses(_201={"description": "Created.", "headers": _ETAG}),
     },
     "put": {
         "summary": "Replace a file, or create it",
-        "parameters": _CONDITIONS,
+        "description": _CONDITIONS,
         "requestBody": _BODY,
         "responses": _responses(
             _201={"description": "Created.", "headers": _ETAG}, _204={"description": "Replaced.", "headers": _ETAG}
@@ -102,10 +103,19 @@ _FILES: Final = {
     },
     "delete": {
         "summary": "Delete a file",
-        "parameters": _CONDITIONS,
+        "description": _CONDITIONS,
         "responses": _responses(_204={"description": "Deleted."}),
     },
 }
+_LISTED: Final = {
+    "description": "The names, in the form that Accept prefers.",
+    "content": {
+        "text/plain": {"schema": {"type": "string"}},
+        "text/html": {"schema": {"type": "string"}},
+        "application/json": {"schema": {"$ref": "#/components/schemas/Listing"}},
+    },
+}
+_LIST: Final = {"summary": "The names in a directory", "responses": _responses(_200=_LISTED)}
 
 
 def _simple(summary: str, *types: str) -> dict[str, Any]:
@@ -117,7 +127,9 @@ DOCUMENT: Final = {
     "openapi": "3.1.0",
     "info": {"title": "sttp_reactor", "version": __version__, "description": "Short texts in files, over HTTP."},
     "paths": {
-        "/files/{path}": _FILES,
+        "/files/": {"get": _LIST},
+        "/files/{directory}/": {"parameters": [_DIRECTORY], "get": _LIST},
+        "/files/{name}": _FILES,
         "/healthz": _simple("Whether the process turns", "text/plain"),
         "/readyz": _simple("Whether it should be given requests", "text/plain"),
         "/metrics": _simple("Figures for Prometheus", "text/plain"),

@@ -26,6 +26,14 @@ _MOST_ATTEMPTS: Final = 4
 _ABSENT: Final = (400, 410)
 
 
+# What a directory's path allows.
+ONLY_READ: Final = ("Allow", "GET, HEAD")
+
+
+def is_directory(path: str) -> bool:
+    return path.startswith("/files/") and path.endswith("/")
+
+
 class Turns:
     """Who may change a path; the others wait, in their order."""
 
@@ -74,6 +82,8 @@ class Writing:
         call = self._asking.call(request, exchange)
         if isinstance(call, Response):
             return call
+        if is_directory(request.path):
+            return problem(request, 405, f"{request.method} is not for a directory.", ONLY_READ)
         text = _text_of(request.body)
         if text is None:
             return problem(request, 400, "The text is one line: it holds no line break but one at its end.")

@@ -113,6 +113,11 @@ class Exchange:
         return self._session
 
     @property
+    def busy(self) -> int:
+        """How many share this turn; never 0."""
+        return self._site.reactor.busy
+
+    @property
     def peer(self) -> str:
         return self._session.transport.peer
 

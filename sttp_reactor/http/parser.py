@@ -36,9 +36,14 @@ class BadRequest(Exception):
         self.status = status
 
 
-# llhttp knows forty more, among them CONNECT, those of RTSP and the first line of HTTP/2: whatever follows one of these
-# would be no HTTP/1.1.
-_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"})
+# What llhttp knows besides HTTP's own: a tunnel, the first line of HTTP/2, and the methods of RTSP and Icecast. What
+# follows one of these would be no HTTP/1.1.
+_FOREIGN: Final = frozenset(
+    {
+        *("CONNECT", "PRI", "SOURCE", "DESCRIBE", "ANNOUNCE", "SETUP", "PLAY", "PAUSE", "TEARDOWN"),
+        *("GET_PARAMETER", "SET_PARAMETER", "REDIRECT", "RECORD", "FLUSH"),
+    }
+)
 # A host and a port (RFC 3986, section 3.2), without a user's name, which has no business in HTTP (RFC 9110, 4.2.4).
 _AUTHORITY: Final = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|(?:[\w.~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})*)(?::[0-9]*)?", re.ASCII)
 
@@ -127,7 +132,7 @@ class RequestParser:
         if version not in ("1.0", "1.1"):
             raise BadRequest(505, "HTTP/1.1 is spoken here")
         self._method = self._parser.get_method().decode()
-        if self._method not in _METHODS:
+        if self._method in _FOREIGN:
             raise BadRequest(501, "no such method")
         if self._hosts > 1 or (version == "1.1" and not self._hosts):
             raise BadRequest(400, "exactly one Host header is needed")

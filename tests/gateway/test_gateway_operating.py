@@ -179,6 +179,7 @@ def test_every_metric_says_what_it_is(web: Web) -> None:
 
 def test_prometheus_own_parser_reads_the_metrics(web: Web) -> None:
     parser = pytest.importorskip("prometheus_client.parser", reason="prometheus-client")
+    web.get("/files/none")
     families = {
         family.name: family for family in parser.text_string_to_metric_families(web.get("/metrics").body.decode())
     }
