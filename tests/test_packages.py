@@ -96,8 +96,9 @@ def test_the_sdists_own_tests_run(packages: Path, tmp_path: Path) -> None:
     assert "passed" in said
 
 
-def test_a_fresh_checkout_starts_with_one_command(checkout: Path, tmp_path: Path) -> None:
-    command = [str(checkout / "tools" / "run.sh"), "-p", "0", "-d", "files"]
+@pytest.mark.parametrize("flags", [(), ("-o", "http.enabled=true", "-o", "http.port=0")], ids=["plain", "http"])
+def test_a_fresh_checkout_starts_with_one_command(checkout: Path, tmp_path: Path, flags: tuple[str, ...]) -> None:
+    command = [str(checkout / "tools" / "run.sh"), "-p", "0", "-d", "files", *flags]
     environ = os.environ | {"PYTHON": sys.executable}
     with subprocess.Popen(command, cwd=tmp_path, env=environ, stderr=subprocess.PIPE, text=True) as process:
         try:
@@ -108,6 +109,7 @@ def test_a_fresh_checkout_starts_with_one_command(checkout: Path, tmp_path: Path
                 if "ready: " in line:
                     break
             assert f"docroot {tmp_path / 'files'};" in said[-1], said
+            assert ("http://127.0.0.1:" in said[-1]) is bool(flags), said
         finally:
             process.terminate()
         assert process.wait(20) == 0

@@ -4,5 +4,10 @@
 set -euo pipefail
 # shellcheck source=tools/venv.sh
 . "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")/venv.sh"
-ensure_venv
+extras=
+# HTTP needs a parser that is installed for those who ask for it, by flag or in the file of -c.
+for argument in "$@"; do
+  if [[ $argument == *http.enabled=* ]] || grep -qs '^http:' -- "$argument"; then extras=http; fi
+done
+ensure_venv "$extras"
 exec "$ROOT/.venv/bin/sttpd" "$@"

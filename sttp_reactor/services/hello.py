@@ -105,6 +105,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     for number in (signal.SIGTERM, signal.SIGINT):
         reactor.on_signal(number, lambda: drain(reactor, server, site))
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {number})  # blocked, perhaps, by who started us
     print(f"hello: listening on {', '.join(server.addresses)}", file=sys.stderr, flush=True)
     reactor.run()
     site.abort()
