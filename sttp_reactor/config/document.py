@@ -16,7 +16,7 @@ import yaml
 
 from sttp_reactor.config.table import Table
 from sttp_reactor.config.values import Place, Shape, Value
-from sttp_reactor.regular_files import is_regular, open_regular
+from sttp_reactor.regular_files import is_regular, read_at_rest
 
 # A configuration has some kilobytes; a larger file is another file, or a device without an end.
 LARGEST_FILE_BYTES = 1_048_576
@@ -65,9 +65,12 @@ def read_document(table: Table[Any], path: Path, *, again: bool = False) -> Docu
 
 
 def _read_text(path: Path, document: Document, again: bool) -> str:
-    with open_regular(path) if again else path.open("rb") as file:
-        document.is_regular = is_regular(file.fileno())
-        data = file.read(LARGEST_FILE_BYTES + 1)
+    if again:
+        data = read_at_rest(path, LARGEST_FILE_BYTES + 1)
+    else:
+        with path.open("rb") as file:
+            document.is_regular = is_regular(file.fileno())
+            data = file.read(LARGEST_FILE_BYTES + 1)
     if len(data) > LARGEST_FILE_BYTES:
         raise ValueError("it is larger than 1 MiB, which no configuration is")
     if not data and not document.is_regular and path != Path(os.devnull):

@@ -5,11 +5,23 @@ The reactor is the process's: who runs on it never stops or closes it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import partial
+from typing import Any
 from typing import Protocol as Interface
 
+from sttp_reactor.metrics import Sample
+from sttp_reactor.net.endpoints import Endpoint, Sockets
 from sttp_reactor.net.reactor import Reactor
+
+
+class Change(Interface):
+    """Other settings for a Runnable, prepared: to be applied in the reactor's thread, or cancelled."""
+
+    def apply(self, sockets: Sockets) -> None:
+        """`sockets` are those of the endpoints that are new; they are taken over. Cannot fail."""
+
+    def cancel(self) -> None: ...
 
 
 class Runnable(Interface):
@@ -24,6 +36,13 @@ class Runnable(Interface):
 
     def abort(self, why: str) -> None:
         """While it drains: close the connections now, and call `on_drained`. `why` is for the log."""
+
+    def prepare(self, settings: Any, endpoints: Collection[Endpoint], /) -> Change:
+        """Read and open all that other settings take; `endpoints` are all to listen on. In any thread, and may take its
+        time. Raises StartError, with nothing left open."""
+
+    def samples(self) -> Iterable[Sample]:
+        """What it has counted by now; for metrics."""
 
     def close(self, patience: float | None = None) -> bool:
         """Release everything, within `patience` seconds. The reactor does not run any more. Returns False where

@@ -58,8 +58,10 @@ def slow_server(folder: Path, processes: int, what: str) -> Iterator[Operated]:
         yield server
 
 
-@pytest.mark.parametrize("processes", [1, 2])
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(
+    ("case", "processes"),
+    [*((case, 1) for case in CASES), ("certificate", 2), pytest.param("resolver", 2, marks=pytest.mark.long)],
+)
 def test_everybody_is_answered_meanwhile(tmp_path: Path, case: str, processes: int) -> None:
     what, text = CASES[case]
     with slow_server(tmp_path, processes, what) as server, server.connect() as wire:
