@@ -73,6 +73,9 @@ class ScriptedStore:
     `show_errors` and `commit_error` are raised instead of an answer.
     """
 
+    is_telling = True
+    barrier: Callable[[], bool] | None = None
+
     def __init__(self, files: dict[bytes, bytes] | None = None) -> None:
         self.files = dict(files or {})
         self.shown: list[bytes] = []  # paths, in the order they were looked at

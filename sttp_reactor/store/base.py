@@ -53,6 +53,19 @@ OnChange = Callable[[Collection[bytes] | None], None]
 class Store(Protocol):
     """A place for files. `read` may be called from many threads at once, `commit` from one at a time."""
 
+    @property
+    def is_telling(self) -> bool:
+        """Whether what has been read is true until `on_change`, or a commit here, says otherwise. While it is not, what
+        is read for one is not to be shown to who asks later. It may change at any time; once it has become False
+        `on_change` is called with None."""
+
+    @property
+    def barrier(self) -> Callable[[], bool] | None:
+        """None where `is_telling` says all there is to know. Otherwise to be called before anything is shown that was
+        read for somebody else, after the request for it has come: True, where everything that was acknowledged before
+        this call has been told to `on_change`; False, where only a read will tell. It blocks; one thread at a time may
+        call it."""
+
     def open(self, on_change: OnChange | None = None) -> None:
         """Make ready: recover what a crash has left, remove left-overs. Raises StartError. `on_change` is called
         from now on, here too."""

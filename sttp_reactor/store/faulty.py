@@ -107,6 +107,14 @@ class FaultyStore:
         self._store = store
         self._fault = fault
 
+    @property
+    def is_telling(self) -> bool:
+        return self._store.is_telling
+
+    @property
+    def barrier(self) -> Callable[[], bool] | None:
+        return self._store.barrier
+
     def open(self, on_change: OnChange | None = None) -> None:
         self._fault("open")
         self._store.open(on_change)

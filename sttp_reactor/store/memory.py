@@ -14,6 +14,9 @@ class MemoryStore:
     """Implements `store.base.Store`, for any number of threads. What it holds lives as long as the object, whether
     opened and closed or not; there is nothing that could fail, so it never answers 500."""
 
+    is_telling = True
+    barrier = None
+
     def __init__(self) -> None:
         # Each directory's entries by name: a file's contents, or None for a directory, which is a key here itself.
         self._directories: dict[bytes, dict[bytes, bytes | None]] = {b"/": {}}

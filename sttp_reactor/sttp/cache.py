@@ -94,6 +94,14 @@ class Cache:
         self._hits += len(lines)
         return joined
 
+    def has(self, chunk: bytes) -> bool:
+        """Whether replies to all lines of a chunk are there, be they too old or not. It counts as no use of them."""
+        replies = self._replies
+        if chunk in replies:
+            return True
+        lines = chunk.splitlines(True)
+        return 1 < len(lines) <= CHUNK_LINES and all(line in replies for line in lines)
+
     def get(self, key: bytes) -> bytes | None:
         """The reply to one request line, or None."""
         with self._lock:

@@ -262,8 +262,8 @@ class Server:
 
     def make_cache(self, settings: Settings) -> Cache | None:
         cache = settings.cache
-        if not cache.enabled or settings.store.engine != "disk":
-            return None  # nobody would tell what other servers change in a cluster
+        if not cache.enabled:
+            return None
         longest = settings.limits.max_line
         return Cache(cache.max_files, cache.max_size, cache.expiration, self.reactor.clock, longest_key=longest)
 

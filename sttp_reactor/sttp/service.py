@@ -48,6 +48,7 @@ from sttp_reactor.printable import printable
 from sttp_reactor.store.base import Found, Operation, Read, Store, Write
 from sttp_reactor.sttp.answerer import ANYBODY, Asker, Done, FastWay, Waiter, no_replies
 from sttp_reactor.sttp.cache import Cache
+from sttp_reactor.sttp.cached_shows import CachedShows
 from sttp_reactor.sttp.counts import Counts
 from sttp_reactor.sttp.team import Member
 from sttp_reactor.wire.encoder import encode_response
@@ -69,14 +70,24 @@ _DONE: Final = {Action.CREATE: Status.CREATED, Action.UPDATE: Status.OK, Action.
 class _Read(Read):
     """A SHOW or LIST under way, and who waits for its reply."""
 
-    __slots__ = ("begun_at", "is_begun", "is_stable", "key", "waiter", "waiters", "waiting")
+    __slots__ = ("begun_at", "is_begun", "is_kept", "is_stable", "key", "waiter", "waiters", "waiting")
 
     def __init__(
-        self, key: bytes, path: bytes, begun_at: float, done: Done, waiter: Waiter, *, is_list: bool, is_stable: bool
+        self,
+        key: bytes,
+        path: bytes,
+        begun_at: float,
+        done: Done,
+        waiter: Waiter,
+        *,
+        is_list: bool,
+        is_stable: bool,
+        is_kept: bool,
     ) -> None:
         self.path = path
         self.is_list = is_list
         self.is_stable = is_stable  # a SHOW, and no change of its file was under way when we were asked
+        self.is_kept = is_kept  # the same, or those who are shown it later ask the barrier first
         self.is_begun = False  # where it is not stable, a worker sets it before anybody looks at the file
         self.key = key
         self.begun_at = begun_at  # before the disk is read, so that nothing cached passes for younger than it is
@@ -150,6 +161,11 @@ class Service:
         self._store = store
         self.cache = cache
         self._team = team
+        self._barrier: CachedShows | None = None
+        if store.barrier is not None:
+            self._barrier = CachedShows(loop, store.barrier, self._up_to_date, self._start_read, self._when_readers_can)
+        # Others change files, too; otherwise all there is to know stands in `_changing`.
+        self._is_shared = team is not None or self._barrier is not None or not store.is_telling
         self._warn = unthrottled(log) if throttle is None else throttle.warn
         self._reads: dict[bytes, _Read] = {}
         self._changing: dict[bytes, int] = {}  # without a team: changes under way, by cache key
@@ -191,6 +207,8 @@ class Service:
         it is the cache's own method, because one call more would cost 0.1 us a request."""
         if self.cache is None:
             return no_replies
+        if self._barrier is not None:
+            return no_replies if asker is None else self._barrier.fast_way(self.cache, asker)
         return self.cache.replies_to if self._team is None else partial(self._team_replies, self.cache, self._team)
 
     def _team_replies(self, cache: Cache, team: Member, chunk: bytes, now: float) -> bytes | None:
@@ -199,8 +217,8 @@ class Service:
         return cache.replies_to(chunk, now)
 
     def cached(self, request: Request) -> bytes | None:
-        """The reply to one SHOW, if it is cached."""
-        if self.cache is None or request.action is not _SHOW:
+        """The reply to one SHOW, if it is cached, and may be shown without further question."""
+        if self.cache is None or request.action is not _SHOW or self._barrier is not None:
             return None
         if self._team is not None and self._team.has_news:
             self._catch_up(self._team)
@@ -217,6 +235,11 @@ class Service:
         read is not, and what it is answered means nothing."""
         if request.action.is_write:
             return self._start_change(request, done, waiter)
+        if self._barrier is not None and request.action is _SHOW and self._barrier.take(request, done, waiter):
+            return True
+        return self._start_read(request, done, waiter)
+
+    def _start_read(self, request: Request, done: Done, waiter: Waiter) -> bool:
         if self._team is not None and self._team.has_news:
             self._catch_up(self._team)
         is_list = request.action is _LIST
@@ -226,12 +249,20 @@ class Service:
             read.waiting.append(done)
             read.waiters.append(waiter)
             return True
-        is_stable = not is_list and (self._is_settled(key) if self._changing or self._team is not None else True)
-        read = _Read(key, request.path, self._loop.now, done, waiter, is_list=is_list, is_stable=is_stable)
+        is_stable = is_kept = not is_list
+        if is_stable and (self._changing or self._is_shared):
+            is_settled = self._is_settled(key)
+            is_stable = is_settled and self._store.is_telling
+            is_kept = is_stable or (is_settled and self._barrier is not None)
+        now = self._loop.now
+        read = _Read(key, request.path, now, done, waiter, is_list=is_list, is_stable=is_stable, is_kept=is_kept)
         if not (self._listers if is_list else self._readers).submit(read):
             return False
         self._reads[key] = read
         return True
+
+    def _when_readers_can(self, callback: Callable[[], None]) -> None:
+        self._readers.when_room(callback)
 
     def _is_settled(self, key: bytes) -> bool:
         """Whether no change of this file is under way."""
@@ -271,7 +302,8 @@ class Service:
     @property
     def under_way(self) -> int:
         """Requests that wait for the disk."""
-        return sum(pool.under_way for pool in self._pools)
+        at_barrier = 0 if self._barrier is None else self._barrier.under_way
+        return at_barrier + sum(pool.under_way for pool in self._pools)
 
     def samples(self) -> Iterator[Sample]:
         """For metrics."""
@@ -291,7 +323,15 @@ class Service:
         """End the threads, waiting `timeout` seconds at most. False where one did not end."""
         deadline = time.monotonic() + timeout
         ended = [pool.close(max(0.0, deadline - time.monotonic())) for pool in self._pools]
+        if self._barrier is not None:
+            ended.append(self._barrier.close(deadline - time.monotonic()))
         return all(ended)
+
+    def _up_to_date(self) -> Cache | None:
+        """The cache, with what the other processes have changed gone from it."""
+        if self._team is not None and self._team.has_news:
+            self._catch_up(self._team)
+        return self.cache
 
     # -- In the workers --
 
@@ -348,7 +388,7 @@ class Service:
                 answers[read.word, reply[:3]] += len(read.waiting)
             if self._reads.get(read.key) is read:
                 del self._reads[read.key]
-                if read.is_stable and self.cache is not None and reply.startswith(b"200"):
+                if read.is_kept and self.cache is not None and reply.startswith(b"200"):
                     self.cache.put(read.key, reply, read.begun_at)
                     self._see_to_sweeping()
             self._answer(read.waiting, reply)

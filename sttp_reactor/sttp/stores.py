@@ -33,7 +33,7 @@ def make_store(settings: Settings, claim: Claim | None = None) -> Store:
     endpoints = [endpoint_of(url) for url in store.endpoints]
     password = password_in(store.password_file)
     cluster = Cluster(endpoints, timeouts, partial(_context_of, store), store.user, password)
-    return EtcdStore(cluster, store.prefix)
+    return EtcdStore(cluster, store.prefix, cached=store.reads == "cached")
 
 
 def take_store(settings: Settings, claim: Claim) -> None:

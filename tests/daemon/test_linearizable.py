@@ -13,20 +13,25 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from typing import Protocol
 
 import pytest
 from linearizability import History
-from running import Start, Sttpd
+from running import Start, Sttpd, Wire
 
 CLIENTS = 12
 PATHS = (b"/a", b"/b", b"/c")
 ACTIONS = ("SHOW",) * 6 + ("UPDATE",) * 4 + ("CREATE", "DELETE")
 
 
+class Connects(Protocol):
+    def connect(self) -> Wire: ...
+
+
 class Load:
     """Clients with a connection each, asking one thing at a time, as fast as they are answered, about few files."""
 
-    def __init__(self, server: Sttpd, seconds: float) -> None:
+    def __init__(self, server: Connects, seconds: float) -> None:
         self.server = server
         self.history = History()
         self.end = time.monotonic() + seconds

@@ -116,6 +116,17 @@ def test_what_cannot_change_is_kept_and_named(tmp_path: Path) -> None:
     assert {each.key for each in refused} == {key for key in TABLE.fixed if not key.startswith("store.")}
 
 
+def test_where_the_files_are_cannot_change(tmp_path: Path) -> None:
+    current = settings(tmp_path)
+    store = {"engine": "etcd", "endpoints": "http://a:1", "prefix": "/a/", "reads": "cached", "user": "u"}
+    files = {"password_file": "p", "tls__ca": "c", "tls__certificate": "c", "tls__key": "k"}
+    times = {f"timeout__{name}": "7s" for name in ("connect", "read", "write", "stale")}
+    wanted = settings(tmp_path, **{f"store__{key}": value for key, value in {**store, **files, **times}.items()})
+    kept, refused = keep(TABLE, current, wanted, TABLE.fixed)
+    assert kept == current
+    assert {each.key for each in refused} == {name for name in TABLE.keys if name.startswith("store.")}
+
+
 def test_a_fixed_key_of_a_section(tmp_path: Path) -> None:
     current, wanted = settings(tmp_path), settings(tmp_path, limits__max_line=100, limits__max_connections=7)
     kept, refused = keep(TABLE, current, wanted, ["limits.max_line"])

@@ -28,6 +28,9 @@ class Shelf:
     def __init__(self) -> None:
         self.empty()
 
+    is_telling = True
+    barrier = None
+
     def empty(self) -> None:
         self.inner = MemoryStore()
 

@@ -51,6 +51,9 @@ class DiskStore:
     The docroot is opened anew for each batch, so that one that is removed is noticed, and one that is back is used.
     """
 
+    is_telling = True
+    barrier = None
+
     def __init__(self, docroot: str | os.PathLike[str], *, sync: bool = True, claim: Claim | None = None) -> None:
         """With `sync`, an acknowledged write survives a power cut; without, it survives whatever the system does.
 

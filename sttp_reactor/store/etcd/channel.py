@@ -93,6 +93,10 @@ class Channel:
         response.begin()
         return response
 
+    def wait_without_end(self) -> None:
+        """For the body of an answer that has none."""
+        self._socket.deadline = math.inf
+
     @property
     def is_stale(self) -> bool:
         """Whether the other side has closed it, or said what nobody asked for: then nothing is to be sent on it. A

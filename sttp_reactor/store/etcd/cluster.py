@@ -7,6 +7,7 @@ once: from then on everybody asks the next one. Nothing that may have arrived is
 from __future__ import annotations
 
 import json
+import math
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -59,13 +60,14 @@ class Cluster:
         self._lock = threading.Lock()
         self._current = 0  # the endpoint to ask
         self._idle: list[Channel] = []
+        self._busy: set[Channel] = set()
         self._is_closed = False
 
-    def read(self, ranges: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    def read(self, ranges: Sequence[Mapping[str, Any]], seconds: float = math.inf) -> dict[str, Any]:
         """The answer to these `range` requests in one transaction: what the cluster holds at one moment, not earlier
-        than this call. Raises StoreFailed."""
+        than this call. It takes `seconds` at most, where that is less than usual. Raises StoreFailed."""
         request = {"success": [{"request_range": each} for each in ranges]}
-        return self._ask(_TXN, request, READ_TRIES * self.timeouts.read, is_write=False)
+        return self._ask(_TXN, request, min(seconds, READ_TRIES * self.timeouts.read), is_write=False)
 
     def write(self, operations: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """The answer to a transaction that changes something. Raises OutcomeUnknown where nobody knows what has come
@@ -101,8 +103,11 @@ class Cluster:
         with self._lock:
             self._is_closed = True
             idle, self._idle = self._idle, []
+            busy = list(self._busy)
         for channel in idle:
             channel.close()
+        for channel in busy:
+            channel.interrupt()
 
     # -- Within --
 
@@ -133,7 +138,7 @@ class Cluster:
             self._turn_from(tried)
             failures += 1
             pause = _PAUSE_SECONDS if failures % len(self._endpoints) == 0 else 0.0
-            if time.monotonic() + pause >= deadline:
+            if time.monotonic() + pause >= deadline or self._is_closed:
                 raise Unavailable(f"the cluster cannot be reached ({why}); nothing was done")
             time.sleep(pause)
 
@@ -143,9 +148,14 @@ class Cluster:
         channel = self._take(self._endpoints[place], min(deadline - time.monotonic(), self.timeouts.connect))
         if not is_write:
             deadline = min(deadline, time.monotonic() + self.timeouts.read)
-        reply = channel.post(path, body, headers, deadline)
-        self._give_back(channel)
-        return reply
+        with self._lock:
+            self._busy.add(channel)
+        try:
+            if self._is_closed:  # before it was seen to be busy
+                raise NotSent("closed")
+            return channel.post(path, body, headers, deadline)
+        finally:
+            self._give_back(channel)
 
     def _take(self, endpoint: Endpoint, timeout: float) -> Channel:
         while True:
@@ -158,14 +168,12 @@ class Cluster:
             channel.close()
 
     def _give_back(self, channel: Channel) -> None:
-        if not channel.is_open:
-            return
         with self._lock:
-            keep = not self._is_closed
-            if keep:
+            self._busy.discard(channel)
+            if channel.is_open and not self._is_closed:
                 self._idle.append(channel)
-        if not keep:
-            channel.close()
+                return
+        channel.close()
 
     def _turn_from(self, tried: int) -> None:
         with self._lock:

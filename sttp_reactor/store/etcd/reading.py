@@ -6,7 +6,7 @@ one looks for the reason, at everything that has to do with it, again at one mom
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from sttp_reactor.errors import FileMissing, PathMissing, Refused, StoreError, StoreFailed
@@ -19,6 +19,7 @@ from sttp_reactor.store.etcd.wording import (
     count_of,
     keys_in,
     names,
+    newest_in,
     one,
     presence,
     ranges_of,
@@ -38,9 +39,12 @@ _PAGE: Final = 1000
 class Reader:
     """For any number of threads."""
 
-    def __init__(self, cluster: Cluster, keys: Keys) -> None:
+    def __init__(self, cluster: Cluster, keys: Keys, settle: Callable[[int], None] | None = None) -> None:
+        """`settle`, where there is one, is called with the revision of the last write that can have been seen, before
+        anything of it is given back."""
         self._cluster = cluster
         self._keys = keys
+        self._settle = settle
 
     def read(self, reads: Sequence[AnyRead]) -> Iterator[tuple[AnyRead, Found]]:
         """See `store.base.Store.read`."""
@@ -59,10 +63,16 @@ class Reader:
         """None for those of which only a look in full will tell."""
         wanted = [self._ranges(read, in_full=in_full) for read in reads]
         try:
-            answer = self._cluster.read([each for some in wanted for each in some])
+            asked = [each for some in wanted for each in some]
+            if self._settle is not None:
+                asked.append(presence(self._keys.last_write))
+            answer = self._cluster.read(asked)
         except StoreFailed as error:
             return [(read, error) for read in reads]
-        ranges = iter(ranges_of(answer))
+        found = ranges_of(answer)
+        if self._settle is not None:
+            self._settle(newest_in(found[-1]))
+        ranges = iter(found)
         revision = revision_of(answer)
         return [
             (read, self._found(read, [next(ranges) for _ in some], revision))

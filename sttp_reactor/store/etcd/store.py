@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from sttp_reactor.errors import StartError, StoreError, StoreFailed
 from sttp_reactor.store.base import AnyRead, Found, OnChange, Write
@@ -11,6 +11,7 @@ from sttp_reactor.store.etcd.answers import RefusedWhole
 from sttp_reactor.store.etcd.cluster import Cluster
 from sttp_reactor.store.etcd.keys import Keys
 from sttp_reactor.store.etcd.reading import Reader
+from sttp_reactor.store.etcd.watching import Watch
 from sttp_reactor.store.etcd.wording import presence
 from sttp_reactor.store.etcd.writing import Writer
 
@@ -20,24 +21,38 @@ log = logging.getLogger(__name__)
 class EtcdStore:
     """Implements `store.base.Store`."""
 
-    def __init__(self, cluster: Cluster, prefix: str) -> None:
-        """`prefix` begins every key of ours, and no key of anybody else's. The cluster's connections are closed with
-        the store."""
+    def __init__(self, cluster: Cluster, prefix: str, *, cached: bool = False) -> None:
+        """`prefix` begins every key of ours, and no key of anybody else's. With `cached`, what has been read may be
+        shown until we are told that it has changed; without, only after the barrier. The cluster's connections are
+        closed with the store."""
         self._cluster = cluster
         self._keys = Keys(prefix)
-        self._reader = Reader(cluster, self._keys)
+        self._watch = Watch(cluster, self._keys)
+        self._is_cached = cached
+        # What is shown must not be newer than what is cached: who has seen it would be shown older things next.
+        self._reader = Reader(cluster, self._keys, self._watch.wait_for if cached else None)
         self._writer = Writer(cluster, self._keys)
 
     def open(self, on_change: OnChange | None = None) -> None:
         """Where no member answers, that is told of, and everything is answered 500 until one does. Raises StartError
         where it would not help to wait."""
         self._cluster.open()
+        answer = None
         try:
-            self._cluster.read([presence(self._keys.last_write)])
+            answer = self._cluster.read([presence(self._keys.last_write)])
         except RefusedWhole as error:
             raise StartError(f"the cluster at {self._cluster}: {error.message}") from error
         except StoreFailed as error:
             log.warning("the cluster at %s: %s; waiting for it", self._cluster, error.message)
+        self._watch.open(on_change or (lambda paths: None), answer)
+
+    @property
+    def is_telling(self) -> bool:
+        return self._is_cached and self._watch.is_live
+
+    @property
+    def barrier(self) -> Callable[[], bool] | None:
+        return None if self._is_cached else self._watch.barrier
 
     def read(self, reads: Iterator[AnyRead]) -> Iterator[tuple[AnyRead, Found]]:
         return self._reader.read(list(reads))
@@ -50,3 +65,4 @@ class EtcdStore:
 
     def close(self) -> None:
         self._cluster.close()
+        self._watch.close()

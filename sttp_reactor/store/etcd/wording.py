@@ -97,6 +97,11 @@ def keys_in(found: Mapping[str, Any]) -> list[bytes]:
     return [bytes_of(each["key"]) for each in found.get("kvs", ())]
 
 
+def newest_in(found: Mapping[str, Any]) -> int:
+    """The revision of the newest change of a range's keys; 0 where there are none."""
+    return max((int(each["mod_revision"]) for each in found.get("kvs", ())), default=0)
+
+
 def value_in(found: Mapping[str, Any]) -> bytes | None:
     """Of a range of one key: its value, or None where the key is not there."""
     kvs = found.get("kvs")
