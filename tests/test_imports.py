@@ -19,13 +19,14 @@ PACKAGE = "sttp_reactor"
 SOURCES = Path(__file__).parent.parent / PACKAGE
 
 # The ground: knows nothing of ours above it and does no I/O; anybody may import it.
-GROUND = "__init__ errors limits printable text"
+GROUND = "__init__ errors limits printable suggest text"
 
 LAYERS = {
     "__init__": "",
     "errors": "",
     "limits": "",
     "printable": "",
+    "suggest": "",
     "text": "limits",
     # These do I/O or share memory, so they are no ground; they know nothing of ours but limits.
     "log_lines": "",

@@ -6,7 +6,6 @@ options out in full, so that docopt is handed plain words only: no abbreviations
 
 from __future__ import annotations
 
-import difflib
 import os
 import sys
 from collections.abc import Iterable, Sequence
@@ -17,6 +16,7 @@ from docopt import DocoptExit, docopt
 from sttp_reactor import __version__
 from sttp_reactor.command.usage import Form, Option, Usage, read_usage
 from sttp_reactor.printable import printable
+from sttp_reactor.suggest import did_you_mean, nearest
 
 COMMAND_LINE_EXIT = 2
 
@@ -192,9 +192,7 @@ class _Walk:
         return self._by_spelling[fitting[0]]
 
     def _unknown(self, spelling: str) -> str:
-        swapped = spelling.swapcase()
-        near = [swapped] if swapped in self._by_spelling else _nearest(spelling, self._by_spelling)
-        hint = _did_you_mean(near)
+        hint = did_you_mean(nearest(spelling, self._by_spelling))
         if not hint and not spelling.lstrip("-")[:1].isalpha():
             hint = "; an argument that begins with '-' goes after '--'"
         return f"unknown option {spelling}{hint}"
@@ -206,9 +204,9 @@ def _explain(usage: Usage, walk: _Walk) -> str:
     form = _intended_form(usage, words)
     if form is None and not words:
         return f"a command is missing: {_listed(commands)}"
-    if form is None or (len(words) > form.most and not form.commands and _nearest(words[0], commands)):
-        near = _nearest(words[0], commands)
-        return f"unknown command {words[0]}" + (_did_you_mean(near) or f"; there is {_listed(commands, 'and')}")
+    near = nearest(words[0], commands) if words else None
+    if form is None or (len(words) > form.most and not form.commands and near):
+        return f"unknown command {words[0]}" + (did_you_mean(near) or f"; there is {_listed(commands, 'and')}")
     if len(words) < form.fewest:
         return f"argument {form.names[len(words)]} is missing"
     if len(words) > form.most:
@@ -235,14 +233,6 @@ def _explain_options(usage: Usage, form: Form, walk: _Walk) -> str:
     if len(names) > 1:
         return f"options {_listed(names, 'and')} do not go together"
     return f"an option is missing, such as {_listed(missing)}" if missing else "wrong combination of arguments"
-
-
-def _nearest(word: str, known: Iterable[str]) -> list[str]:
-    return difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
-
-
-def _did_you_mean(near: list[str]) -> str:
-    return f"; did you mean {near[0]}?" if near else ""
 
 
 def _listed(names: Sequence[str], word: str = "or") -> str:

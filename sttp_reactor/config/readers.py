@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import ipaddress
 import os
 import re
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from sttp_reactor.config.values import Shape, Unfit, Value
+from sttp_reactor.suggest import nearest
 
 # Everything is counted in signed 64-bit numbers somewhere below.
 LARGEST_NUMBER = 2**63 - 1
@@ -77,8 +77,8 @@ def choice(*words: str) -> Reader:
     def read(value: Value) -> str:
         # A word may look like a number: 1.2 is one, and no arithmetic is done with it.
         if value.shape not in (Shape.TEXT, Shape.NUMBER) or value.text not in words:
-            near = difflib.get_close_matches(value.text.lower(), words, n=1) if value.shape is Shape.TEXT else []
-            raise Unfit(value, f"did you mean {near[0]}?" if near else "")
+            near = nearest(value.text, words) if value.shape is Shape.TEXT else None
+            raise Unfit(value, f"did you mean {near}?" if near else "")
         return value.text
 
     return Reader(" or ".join([", ".join(words[:-1]), words[-1]]), read)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from sttp_reactor.config.readers import Reader
 from sttp_reactor.config.values import Fault, Shape, Unfit, Value
+from sttp_reactor.suggest import nearest
 
 R = TypeVar("R")
 
@@ -51,8 +51,8 @@ class Record(Generic[R]):
         written: dict[str, Value] = {}
         for key, part in value.pairs():
             if key.shape is not Shape.TEXT or key.text not in self.parts:
-                near = difflib.get_close_matches(key.text, self.parts, n=1)
-                unfit.append(Unfit(key, f"did you mean {near[0]}?" if near else "", expected=self._keys))
+                near = nearest(key.text, self.parts)
+                unfit.append(Unfit(key, f"did you mean {near}?" if near else "", expected=self._keys))
             elif key.text in written:
                 unfit.append(Unfit(key, "it is there twice", expected=self._keys))
             else:

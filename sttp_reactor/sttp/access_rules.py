@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import ipaddress
 import pwd
 import re
@@ -14,6 +13,7 @@ from sttp_reactor.config.records import Record, listed, several
 from sttp_reactor.config.values import Shape, Unfit, Value
 from sttp_reactor.limits import MAX_ACCESS_ENTRIES
 from sttp_reactor.sttp.settings import AccessRule
+from sttp_reactor.suggest import nearest
 from sttp_reactor.text import is_segment
 
 _Addresses = tuple[int, int, int]
@@ -27,6 +27,7 @@ _MAY: Final = "read, write, both as [read, write], or none"
 _BELOW: Final = "a path as in a request, such as /public"
 
 _WORDS: Final = ("anybody", "unix", "certificate")
+_SYNONYMS: Final = dict.fromkeys(("all", "any", "everybody", "everyone", "anyone"), "anybody")
 # With a prefix length, where there is one: net masks are left to those who remember them.
 _LIKE_AN_ADDRESS: Final = re.compile(r"[0-9a-fA-F.:]+(/[0-9]+)?")
 
@@ -75,8 +76,8 @@ def _one(value: Value) -> str:
         return f"unix:{_uid(value, name)}"
     # YAML 1.1 takes 2001:1:2:3:4:5:6:7 for a number in base 60.
     if value.shape not in (Shape.TEXT, Shape.NUMBER) or not _LIKE_AN_ADDRESS.fullmatch(text):
-        near = difflib.get_close_matches(text, _WORDS, n=1)
-        raise Unfit(value, f"did you mean {near[0]}?" if near else "")
+        near = nearest(text, _WORDS, _SYNONYMS)
+        raise Unfit(value, f"did you mean {near}?" if near else "")
     return _range(value)
 
 

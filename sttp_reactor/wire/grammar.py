@@ -9,11 +9,11 @@ file name, contents. What needs the disk is the store's.
 
 from __future__ import annotations
 
-import difflib
 import re
 from typing import Final
 
 from sttp_reactor.limits import MAX_CONTENTS_CHARACTERS, MAX_NAME_CHARACTERS, MAX_PATH_SEGMENTS
+from sttp_reactor.suggest import nearest
 from sttp_reactor.text import RESERVED_PREFIX, characters, has_control_but_tab, is_segment, is_text, is_utf8
 from sttp_reactor.wire.messages import NO_PATH, Action, Request, Response, Status, client_error
 
@@ -132,11 +132,7 @@ def _fault_of_form(line: bytes, word: bytes, path: bytes) -> str | None:
 
 
 def _likely_action(word: bytes) -> str | None:
-    # Only short words are compared: difflib is quadratic, and nobody misspells CREATE with 8,000 letters.
-    if len(word) > 16:
-        return None
-    close = difflib.get_close_matches(word.decode().upper(), _ACTION_WORDS, n=1)
-    return close[0] if close else None
+    return nearest(word.decode(), _ACTION_WORDS)
 
 
 def _fault_of_action(word: bytes) -> str:

@@ -267,7 +267,7 @@ def test_rules_in_a_flag_are_those_of_a_file(tmp_path: Path, text: str) -> None:
         ("", f"{RULE} ''"),
         ("anybody", f"{RULE} 'anybody'"),
         ("[{who: anybody", f"{RULE} '[{{who: anybody' (it is not YAML)"),
-        ("{who: all, may: read}", f"{WHO} 'all'"),
+        ("{who: all, may: read}", f"{WHO} 'all' (did you mean anybody?)"),
         ("[{who: unix, may: read}, {who: unix, may: read}]", f"{DEAD.replace('the rule in line', 'rule 1')} {DECIDES}"),
     ],
 )

@@ -179,6 +179,8 @@ WRONG_KEYS = [
     ("listen-address: a", ["f:1:1: listen-address: unknown key; did you mean listen_address?"]),
     ("Port: 80", ["f:1:1: Port: unknown key; did you mean port?"]),
     ("max_files: 80", ["f:1:1: max_files: unknown key; did you mean cache.max_files?"]),
+    ("smtp: {enabled: true}", ["f:1:1: smtp: unknown key"]),
+    ("color: red", ["f:1:1: color: unknown key"]),
     ("cache:\n  max_file: 3", ["f:2:3: cache.max_file: unknown key; did you mean cache.max_files?"]),
     ("cahce: {max_files: many}", ["f:1:1: cahce: unknown key; did you mean cache?"]),
     ("xyzzy: 80", ["f:1:1: xyzzy: unknown key"]),
@@ -271,6 +273,7 @@ def test_all_mistakes_at_once_in_the_order_of_the_file_and_then_the_flags(tmp_pa
         ([("--port", "port", "")], [f"--port: {PORT} ''"]),
         ([("--set", "cache.max_files", "0")], [f"--set cache.max_files: {ABOVE_0} '0'"]),
         ([("--set", "cache.max_file", "0")], ["--set cache.max_file: unknown key; did you mean cache.max_files?"]),
+        ([("--set", "smtp.enabled", "true")], ["--set smtp.enabled: unknown key"]),
         (
             [("--set", "cache", "0")],
             [
