@@ -16,6 +16,11 @@ refuse() {
   exit 2
 }
 
+case " $* " in *" -h "* | *" --help "*)
+  sed -n '2,/^set/{/^set/!s/^# \{0,1\}//p}' "${BASH_SOURCE[0]}"
+  exit
+  ;;
+esac
 if [ $# -lt 1 ] || [ $# -gt 2 ]; then refuse "expected a target, and perhaps seconds"; fi
 seconds=${2-60}
 [[ $seconds =~ ^[1-9][0-9]{0,5}$ ]] || refuse "seconds are a whole number above 0, not '$seconds'"

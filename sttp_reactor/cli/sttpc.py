@@ -5,16 +5,16 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final, NoReturn
 
 from sttp_reactor.cli.sttpc_commands import Commands
 from sttp_reactor.cli.sttpc_input import read_contents
 from sttp_reactor.cli.sttpc_output import CannotPrint, Output, say
 from sttp_reactor.cli.sttpc_report import Report
-from sttp_reactor.cli.sttpc_servers import Servers
+from sttp_reactor.cli.sttpc_servers import Servers, error_name
 from sttp_reactor.cli.sttpc_targets import PathUse, Target, fetch_target, read_targets
 from sttp_reactor.cli.sttpc_tls import read_tls
-from sttp_reactor.command.arguments import parse, refuse
+from sttp_reactor.command.arguments import COMMAND_LINE_EXIT, mentions, parse, refuse
 from sttp_reactor.errors import LocalError
 
 DOC = """sttpc: store, show and list short texts on an STTP server.
@@ -29,15 +29,22 @@ Usage:
   sttpc ping [options] [URL]
   sttpc stats [options] [--watch] [URL]
 
-fetch prints the text under PATH on HOST[:PORT], or the names for a path that ends in "/"; show prints texts, list the
-names in a directory ("/" without URL), ping how quickly a server answers, and stats the figures of a server whose HTTP
-gateway is on (URL is the gateway's; without, http://127.0.0.1:8081). The others print nothing when they succeed.
+Commands:
+  fetch   Print the text under PATH on HOST, or the names in it for a path that ends in "/".
+  show    Print texts.
+  list    Print the names in a directory; without URL in "/".
+  create  Store a text under a new path. Prints nothing.
+  update  Replace the text of a file that exists. Prints nothing.
+  delete  Delete files. Prints nothing.
+  ping    Print how quickly a server answers from its disk.
+  stats   Print the figures of a server whose HTTP gateway is on; URL is the gateway's, or http://127.0.0.1:8081.
 
 URL is sttp://host[:port]/path, host[:port]/path, or a plain /path on the server that -a and -p name. The port is that
 of -p or STTPC_PORT, or 8080, unless given; an IPv6 address stands in brackets. In the first two forms %XX is decoded
-and "?" and "#" have to be written %3F and %23; a plain /path, and the PATH of fetch, are taken literally.
-sttps://host[:port]/path is the same by TLS, on port 8443; HOST may be sttps://host[:port] too, and unix:/path/of/socket
-names a server by its Unix socket.
+and "?" and "#" have to be written %3F and %23; a plain /path is taken literally. sttps://host[:port]/path is the same
+by TLS, on port 8443. ping and list take unix:/path/of/socket, too, which names a server and no path.
+
+HOST is host[:port], sttps://host[:port] for TLS, or unix:/path/of/socket; a PATH apart from it is taken literally.
 
 CONTENT is the text, without quotes of its own. If it is "-", or left out while standard input is not a terminal, one
 line of standard input is the text; more than one line is an error, and then nothing is sent.
@@ -81,6 +88,15 @@ Exit codes: 0 done, 1 other, 2 command line, or a text that STTP cannot carry, 3
 """
 
 _COMMAND = "sttpc"
+# What shells, HTTP, FTP and other stores call it.
+_SYNONYMS: Final = {
+    **dict.fromkeys(("get", "cat", "read", "print", "type"), "show"),
+    **dict.fromkeys(("ls", "dir", "find", "names"), "list"),
+    **dict.fromkeys(("add", "new", "make", "post", "touch", "insert"), "create"),
+    **dict.fromkeys(("set", "put", "write", "store", "save", "echo"), "create -f"),
+    **dict.fromkeys(("edit", "change", "replace", "modify", "patch"), "update"),
+    **dict.fromkeys(("rm", "del", "remove", "unlink", "erase"), "delete"),
+}
 OTHER_EXIT = 1
 INTERRUPTED_EXIT = 130
 _DAY_SECONDS = 86_400.0
@@ -90,11 +106,20 @@ _MOST_RETRIES = 1_000_000
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run sttpc; return its exit code. A wrong command line, --help and --version leave by `SystemExit`."""
+    words = sys.argv[1:] if argv is None else argv
+
+    def on_wrong(sentence: str, kind: str = "wrong command line") -> NoReturn:
+        if mentions(words, "-j", "--json"):
+            Output(as_json=True).local_error(kind, sentence)
+            raise SystemExit(COMMAND_LINE_EXIT)
+        refuse(_COMMAND, sentence)
+
     try:
-        arguments = parse(DOC, sys.argv[1:] if argv is None else argv, command=_COMMAND)
-        return _run(arguments, os.environ)
-    except LocalError as error:
-        refuse(_COMMAND, str(error))
+        arguments = parse(DOC, words, command=_COMMAND, synonyms=_SYNONYMS, on_wrong=on_wrong)
+        try:
+            return _run(arguments, os.environ)
+        except LocalError as error:
+            on_wrong(str(error), error_name(error))
     except CannotPrint as error:
         error.silence()
         if error.reason:

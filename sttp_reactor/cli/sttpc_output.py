@@ -64,6 +64,11 @@ class Output:
         # JSON's own escapes keep it valid, and the same whatever reads it.
         self.line("".join(c if _is_safe(c) else json.dumps(c)[1:-1] for c in text))
 
+    def local_error(self, kind: str, sentence: str) -> None:
+        """The object of what was not sent to anybody. Raises CannotPrint."""
+        fields = {"server": None, "action": None, "path": None, "ok": False, "status": None, "error": kind}
+        self.object({**fields, "message": sentence}, Timing())
+
     def problem(self, sentence: str) -> None:
         if not self.quiet:
             say(f"sttpc: {sentence}")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 UNBOUNDED = 1_000_000
@@ -72,7 +72,7 @@ def read_usage(doc: str) -> Usage:
     match = _USAGE.search(doc)
     if match is None:
         raise ValueError("the text has no 'Usage:'")
-    options = [_read_option(line) for line in _OPTION_LINE.findall(doc[: match.start()] + "\n" + doc[match.end() :])]
+    options = [read_option(line) for line in _OPTION_LINE.findall(doc[: match.start()] + "\n" + doc[match.end() :])]
     program, *tokens = _TOKEN_BREAK.sub(r" \1 ", match[1]).split()
     lines: list[list[str]] = [[]]
     for token in tokens:
@@ -88,7 +88,7 @@ def read_usage(doc: str) -> Usage:
     return Usage(tuple(options), tuple(forms), repeatable)
 
 
-def _read_option(line: str) -> Option:
+def read_option(line: str) -> Option:
     """Read `-p PORT, --port=PORT  Manual text.`; two spaces end the spellings, as in docopt."""
     short = long = value = None
     for word in re.split(r"  |$", line, maxsplit=1)[0].replace(",", " ").split():
@@ -177,3 +177,7 @@ def _merged_names(branches: Iterable[Form]) -> tuple[str, ...]:
     """Name the words of alternatives position by position: `(FILE | URL)` is "FILE or URL"."""
     columns = itertools.zip_longest(*(form.names for form in branches))
     return tuple(" or ".join(dict.fromkeys(name for name in column if name)) for column in columns)
+
+
+def listed(names: Sequence[str], word: str = "or") -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} {word} {names[-1]}"

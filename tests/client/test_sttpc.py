@@ -535,6 +535,16 @@ def test_a_silent_server_is_asked_again(serve: Serve, run: Run) -> None:
     ("argv", "complaint"),
     [
         (["shwo", "/a"], "did you mean show?"),
+        (["cat", "/a"], "did you mean show?"),
+        (["get", "/a"], "did you mean show?"),
+        (["ls"], "did you mean list?"),
+        (["rm", "/a"], "did you mean delete?"),
+        (["del", "/a"], "did you mean delete?"),
+        (["set", "/a", "x"], "did you mean create -f?"),
+        (["xyzzy", "/a"], "there is fetch, show, list, create, update, delete and ping"),
+        (["--color", "show", "/a"], "unknown option --color."),
+        (["create", "/a", "Buy", "milk", "now"], "stands in quotes: 'Buy milk now'"),
+        (["update", "-q", "/a", "Buy", "milk"], "stands in quotes: 'Buy milk'"),
         (["show"], "URL"),
         (["show", "/d/"], "without the trailing /"),
         (["show", "/a b"], "/a b: a path holds no space."),
@@ -575,6 +585,48 @@ def test_a_wrong_command_line_gets_one_sentence(run: Run, argv: list[str], compl
     assert complaint in err
     assert err.startswith("sttpc: ")
     assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("argv", "error", "message"),
+    [
+        (["-j", "shwo", "/a"], "wrong command line", "unknown command shwo; did you mean show?"),
+        (["shwo", "-nj", "/a"], "wrong command line", "unknown command shwo; did you mean show?"),
+        (["show", "--nonsense", "--json"], "wrong command line", "unknown option --nonsense"),
+        (["show", "-j", "/a b"], "cannot be sent", "/a b: a path holds no space"),
+        (["create", "/a", "x" * 161, "--json"], "cannot be sent", "/a: contents are too long; at most 160 characters"),
+        (["--js", "ping", "--retry", "x"], "cannot be sent", "--retry: expected a whole number, as in 3, got 'x'"),
+    ],
+)
+def test_a_wrong_command_line_is_an_object_where_objects_are_asked_for(
+    run: Run, argv: list[str], error: str, message: str
+) -> None:
+    code, out, err = run(*argv)
+    assert (code, err) == (2, "")
+    nothing = {"server": None, "action": None, "path": None, "ok": False, "status": None}
+    assert json.loads(out) == nothing | {"error": error, "message": message}
+
+
+def test_json_after_two_dashes_asks_for_nothing(run: Run) -> None:
+    code, out, err = run("shwo", "--", "-j")
+    assert (code, out) == (2, "")
+    assert err.startswith("sttpc: unknown command shwo")
+
+
+@pytest.mark.parametrize("command", ["fetch", "show", "list", "create", "update", "delete", "ping"])
+def test_the_help_of_each_command_is_about_it_alone(run: Run, command: str) -> None:
+    code, out, err = run(command, "--help")
+    assert (code, err) == (0, "")
+    assert out.startswith(f"sttpc {command}: ")
+    (usage,) = [line for line in out.splitlines() if line.startswith("  sttpc ")]
+    assert usage.startswith(f"  sttpc {command} ")
+    for argument in ("URL", "HOST", "CONTENT"):
+        assert (f"\n{argument} is " in out) == (argument in usage)
+    for option in ("-r", "-l", "-f"):
+        assert (f"\n  {option}, " in out) == (f"[{option}]" in usage)
+    assert "\n  -a ADDR, " in out
+    assert run("help", command) == (0, out, "")
+    assert run("-h", command) == (0, out, "")
 
 
 @pytest.mark.parametrize(("name", "value"), [("STTPC_PORT", "http"), ("STTPC_ADDRESS", "h:1")])

@@ -154,10 +154,10 @@ def _one_parse(monkeypatch: pytest.MonkeyPatch) -> None:
     """A test says the same words each time, and to parse them takes ten times as long as all the rest."""
     parsed: dict[tuple[str, ...], dict[str, Any]] = {}
 
-    def parse_once(doc: str, argv: Sequence[str], *, command: str) -> dict[str, Any]:
+    def parse_once(doc: str, argv: Sequence[str], *, command: str, **options: Any) -> dict[str, Any]:
         words = tuple(argv)
         if words not in parsed:
-            parsed[words] = parse(doc, argv, command=command)
+            parsed[words] = parse(doc, argv, command=command, **options)
         return parsed[words]
 
     monkeypatch.setattr(sttpc, "parse", parse_once)

@@ -38,10 +38,20 @@ Usage:
   client ping [options] [--fast | --slow] [URL]
   client (-h | --help)
 
+Commands:
+  create  Store a text.
+  delete  Delete files,
+          for good.
+
+URL is where.
+
+HOST is who.
+
 Options:
   -a HOST, --address HOST  Where.
   -r                       Deep.
-  -f                       Force.
+  -f                       Force,
+                           and more of it.
   --fast                   Fast.
   --slow                   Slow.
   --timeout TIME           When to give up [default: 5].
@@ -118,7 +128,10 @@ WRONG = [
     ("daemon", "--prot 80", "unknown option --prot; did you mean --port?"),
     ("daemon", "--prot=80", "unknown option --prot; did you mean --port?"),
     ("daemon", "-port 80", "unknown option -port; did you mean --port?"),
-    ("daemon", "-V", "unknown option -V; did you mean -v?"),
+    ("daemon", "-V", "unknown option -V; did you mean --version?"),
+    ("daemon", "-P 80", "unknown option -P; did you mean -p?"),
+    ("daemon", "--verbose", "unknown option --verbose; did you mean -v?"),
+    ("daemon", "--quiet", "unknown option --quiet; did you mean -q?"),
     ("daemon", "-x", "unknown option -x."),
     ("daemon", "--color", "unknown option --color."),
     ("daemon", "--json", "unknown option --json."),
@@ -143,6 +156,7 @@ WRONG = [
     ("client", "", "a command is missing: fetch, show, delete, list, create or ping."),
     ("client", "--timeout 3", "a command is missing: fetch, show, delete, list, create or ping."),
     ("client", "shwo /a", "unknown command shwo; did you mean show?"),
+    ("client", "rm /a", "unknown command rm; did you mean delete -f?"),
     ("client", "xyzzy", "unknown command xyzzy; there is fetch, show, delete, list, create and ping."),
     ("client", "fetch", "argument HOST is missing."),
     ("client", "fetch h", "argument PATH is missing."),
@@ -150,7 +164,8 @@ WRONG = [
     ("client", "show", "argument URL is missing."),
     ("client", "delete", "argument URL is missing."),
     ("client", "create", "argument URL is missing."),
-    ("client", "create /a b c", "superfluous argument 'c'."),
+    ("client", "create /a b c", "superfluous argument 'c'; a text of several words stands in quotes: 'b c'."),
+    ("client", "create -f /a b c; d", "superfluous argument 'c;'; a text of several words stands in quotes: 'b c; d'."),
     ("client", "list -f", "option -f does not go with list."),
     ("client", "show -r /a", "option -r does not go with show."),
     ("client", "ping --fast --slow", "options --fast and --slow do not go together."),
@@ -167,13 +182,26 @@ def test_a_wrong_line_is_one_sentence(
     command: str, line: str, sentence: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as caught:
-        parse(DOCS[command], line.split(), command=command)
+        parse(DOCS[command], line.split(), command=command, synonyms={"rm": "delete -f"})
     assert caught.value.code == 2
     assert capsys.readouterr() == ("", f"{command}: {sentence} Try '{command} --help'.\n")
 
 
 @pytest.mark.parametrize(
-    "argv", [["-h"], ["--help"], ["--hel"], ["-vh"], ["--prot", "-h"], ["x", "--help", "--", "-y"]]
+    "argv",
+    [
+        ["-h"],
+        ["--help"],
+        ["--hel"],
+        ["-vh"],
+        ["--prot", "-h"],
+        ["--prot", "-vh"],
+        ["-p", "-h"],
+        ["-o", "a=b", "x", "-h"],
+        ["x", "--help", "--", "-y"],
+        ["help"],
+        ["help", "x"],
+    ],
 )
 def test_help_goes_to_standard_output(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
@@ -182,10 +210,58 @@ def test_help_goes_to_standard_output(argv: list[str], capsys: pytest.CaptureFix
     assert capsys.readouterr() == (DAEMON, "")
 
 
-def test_help_needs_no_command(capsys: pytest.CaptureFixture[str]) -> None:
+CREATE_HELP = """client create: store a text.
+
+Usage:
+  client create [options] [-f] URL [CONTENT]
+
+URL is where.
+
+Options:
+  -a HOST, --address HOST  Where.
+  -f                       Force,
+                           and more of it.
+  --timeout TIME           When to give up [default: 5].
+  -h, --help               This text.
+
+'client --help' explains all commands.
+"""
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["create", "--help"],
+        ["-h", "create"],
+        ["create", "/a", "b", "c", "-h"],
+        ["create", "--nonsense", "-fh"],
+        ["create", "-a", "-h"],
+        ["help", "create"],
+    ],
+)
+def test_the_help_of_a_command(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        parse(CLIENT, argv, command="client")
+    assert caught.value.code == 0
+    assert capsys.readouterr() == (CREATE_HELP, "")
+
+
+@pytest.mark.parametrize("argv", [["fetch", "--help"], ["--help"], ["xyzzy", "-h"], ["help"], ["help", "xyzzy"]])
+def test_a_command_that_the_text_does_not_explain_gets_the_whole(
+    argv: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit):
-        parse(CLIENT, ["fetch", "--help"], command="client")
+        parse(CLIENT, argv, command="client")
     assert capsys.readouterr() == (CLIENT, "")
+
+
+def test_a_command_named_with_others_in_one_line_has_its_help(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parse(CLIENT, ["delete", "-h"], command="client")
+    said = capsys.readouterr().out
+    assert said.startswith("client delete: delete files, for good.\n")
+    assert "  client (show | delete) [options] URL...\n\n" in said
+    assert "-f " not in said
 
 
 def test_help_after_two_dashes_is_an_argument(capsys: pytest.CaptureFixture[str]) -> None:
