@@ -24,21 +24,21 @@ DEFAULT_TIMEOUT: Final = 5.0
 _FIRST_PAUSE: Final = 0.25
 _LONGEST_PAUSE: Final = 4.0
 
-# The protocol has no PING. A name that begins with .sttp is the server's own: asking for one is refused by the form of
-# the line alone (PROTOCOL.md section 1), so the round trip goes through the server's loop and touches neither cache
-# nor disk, and a server whose disk hangs still answers. The encoder refuses to send it, so it is written out here.
-_PING: Final = Request(Action.SHOW, b"/.sttp-ping")
-_PING_LINE: Final = b"SHOW /.sttp-ping\n"
+# The protocol has no PING. Of all requests LIST alone is never answered from a cache: a server whose docroot has gone,
+# or whose disk hangs, does not pass for one that serves. SHOW of a name that is not there would ask the disk as well,
+# but be counted as a mistake of the client's; the top directory is always there.
+_PING: Final = Request(Action.LIST, b"/")
 
 
 class Client:
     """Talks to one server: `host` is a name, an address, or the path of a Unix socket (it begins with `/`). With `tls`
     it does so by TLS, and `host` is who the server has to be; without a `port` it is the default one for either.
 
-    Text goes in and comes out as `str`. Each operation, connecting included, takes at most `timeout` seconds. The
-    connection is made when it is first needed, kept, and made anew where the server has closed it in the meantime;
-    but a request that may have reached the server is never sent a second time. `retries` more attempts are made to
-    connect, with growing pauses, each with the whole `timeout`. Not for use by several threads at once.
+    Text goes in and comes out as `str`, but for `ask` and `pipeline`, whose replies are as they came, in bytes. Each
+    operation, connecting included, takes at most `timeout` seconds. The connection is made when it is first needed,
+    kept, and made anew where the server has closed it in the meantime; but a request that may have reached the server
+    is never sent a second time. `retries` more attempts are made to connect, with growing pauses, each with the whole
+    `timeout`. Not for use by several threads at once.
 
     Every operation may raise, from `sttp_reactor.errors`: LocalError (STTP cannot carry this; nothing was sent),
     HostUnknown, CannotConnect and its kinds ConnectTimedOut, TlsFailed and NotTrusted (nothing was carried out),
@@ -104,21 +104,24 @@ class Client:
         raise_for(self.ask(make_request(Action.DELETE, path)))
 
     def ping(self) -> float:
-        """Seconds from sending a request that every server refuses to its reply, connecting not counted.
+        """Seconds from asking the server to LIST its top directory to its reply, connecting not counted.
 
-        Any reply but a 500 will do: it is a server, and it serves. Raises ServerFailed for one that is too full to.
+        A refusal will do, too: it is a server, and it serves. Raises ServerFailed where its store does not answer it,
+        or it is too full to.
         """
-        (reply,) = self._perform([_PING], [_PING_LINE])
-        if reply.status >= Status.SERVER_ERROR and not reply.status.is_success:
+        reply = self.ask(_PING)
+        if reply.status is not Status.CLIENT_ERROR:
             raise_for(reply)
         return self.timing.reply
 
     def ask(self, request: Request) -> Response:
-        """The reply to `request`, whatever it is; for those who want the reply itself. Never raises ReplyError."""
+        """The reply to `request`, whatever it is; for those who want the reply itself, with bytes for its path and its
+        contents. Never raises ReplyError."""
         return self._perform([request], [encode_request(request)])[0]
 
     def pipeline(self, requests: Iterable[Request]) -> builtins.list[Response]:
-        """The replies to all `requests`, in order; refusals are among them, none is raised.
+        """The replies to all `requests`, in order; refusals are among them, none is raised. Paths and contents are
+        bytes: `reply.contents.decode()` is a text, and `split_names(reply.contents)` are the names of a LIST.
 
         All are checked before the first is sent, and sent without waiting for each other's replies, a bounded number at
         a time. `timeout` is for the whole pipeline. `make_request` makes requests out of text. Where an error ends it

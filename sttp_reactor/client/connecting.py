@@ -6,7 +6,6 @@ import errno
 import math
 import os
 import queue
-import select
 import socket
 import threading
 import time
@@ -15,6 +14,7 @@ from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 from sttp_reactor.client.url import Endpoint
+from sttp_reactor.client.waiting import WRITABLE, make_poll
 from sttp_reactor.errors import CannotConnect, ConnectTimedOut, HostUnknown
 
 # RFC 8305, section 5: an address that has not answered in this time is no longer waited for alone.
@@ -30,7 +30,18 @@ class Address(NamedTuple):
     sockaddr: Any
 
     def __str__(self) -> str:
-        return str(Endpoint(*self.sockaddr[:2]) if self.family != socket.AF_UNIX else self.sockaddr)
+        if self.family == socket.AF_UNIX:
+            return str(self.sockaddr)
+        host, port, *rest = self.sockaddr
+        return str(Endpoint(f"{host}%{_interface(rest[1])}" if rest and rest[1] else host, port))
+
+
+def _interface(index: int) -> str:
+    """The name of a scope, which an address of a link has; its number where the interface has gone."""
+    try:
+        return socket.if_indextoname(index)
+    except OSError:
+        return str(index)
 
 
 def resolve(endpoint: Endpoint, deadline: float) -> list[Address]:
@@ -85,6 +96,16 @@ def _look_up_within(endpoint: Endpoint, deadline: float) -> list[Address]:
     raise HostUnknown(f"unknown host {endpoint.host} ({reason})") from answer
 
 
+def _for_socket(address: Address) -> Any:
+    """A Unix socket's path in UTF-8 where the locale cannot express it."""
+    if address.family != socket.AF_UNIX:
+        return address.sockaddr
+    try:
+        return os.fsencode(address.sockaddr)
+    except UnicodeEncodeError:
+        return address.sockaddr.encode()
+
+
 class _Race:
     """Connects to several addresses, each started as soon as those before it failed or took STAGGER_SECONDS.
 
@@ -93,7 +114,7 @@ class _Race:
 
     def __init__(self, note: Note) -> None:
         self._note = note
-        self._poll = select.poll()
+        self._poll = make_poll()
         self._pending: dict[int, tuple[socket.socket, Address]] = {}
         self._failures: list[tuple[Address, str]] = []
 
@@ -118,6 +139,7 @@ class _Race:
         for sock, _ in self._pending.values():
             sock.close()
         self._pending.clear()
+        self._poll.close()
 
     def _start(self, address: Address, waiting: deque[Address]) -> socket.socket | None:
         self._note(f"connecting to {address}")
@@ -128,14 +150,14 @@ class _Race:
             return None
         try:
             sock.setblocking(False)
-            code = sock.connect_ex(address.sockaddr)
+            code = sock.connect_ex(_for_socket(address))
         except (OSError, ValueError) as error:  # a Unix socket's path that is too long, or holds a NUL
             sock.close()
             self._fail(address, str(error))
             return None
         if code == errno.EINPROGRESS:
             self._pending[sock.fileno()] = sock, address
-            self._poll.register(sock, select.POLLOUT)
+            self._poll.register(sock.fileno(), WRITABLE)
             return None
         if code == errno.EAGAIN and address.family == socket.AF_UNIX:
             sock.close()

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-import select
 import time
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple, Protocol
 
 from sttp_reactor.client.requests import fits
+from sttp_reactor.client.waiting import READABLE, WRITABLE, make_poll
 from sttp_reactor.errors import ConnectionLost, NoReply, NotSttp, RemoteError, ReplyTimedOut, SttpError
 from sttp_reactor.printable import printable
 from sttp_reactor.wire.grammar import parse_status_line
@@ -56,9 +56,9 @@ class Connection:
         self._name = name
         self._trace = trace
         self._parser = ResponseParser()
-        self._poll = select.poll()
-        self._poll.register(sock, select.POLLIN)
-        self._interest = select.POLLIN
+        self._poll = make_poll()
+        self._poll.register(sock.fileno(), READABLE)
+        self._interest = READABLE
         self._head = b""  # the first bytes received, until a reply is made of them
         self._has_replied = False
         self._is_ending = False
@@ -104,6 +104,7 @@ class Connection:
             if self._traced:
                 self._trace("<", self._traced.decode(errors="backslashreplace"))
             self._trace("*", f"closed the connection to {self._name}")
+        self._poll.close()
         self._sock.close()
 
     def _is_silent(self) -> bool:
@@ -129,9 +130,9 @@ class Connection:
             outgoing.abandon()
 
     def _wait(self, has_more_to_send: bool, deadline: float) -> None:
-        interest = select.POLLIN | (select.POLLOUT if has_more_to_send else 0)
+        interest = READABLE | (WRITABLE if has_more_to_send else 0)
         if interest != self._interest:
-            self._poll.modify(self._sock, interest)
+            self._poll.modify(self._sock.fileno(), interest)
             self._interest = interest
         left = deadline - time.monotonic()
         if left <= 0 or not self._poll.poll(math.ceil(left * 1000)):

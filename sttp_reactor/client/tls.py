@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import math
-import select
 import socket
 import ssl
 import time
@@ -17,6 +16,7 @@ from typing import Any, Final
 
 from sttp_reactor.client.connecting import Note
 from sttp_reactor.client.url import Endpoint
+from sttp_reactor.client.waiting import READABLE, WRITABLE, Poll, make_poll
 from sttp_reactor.errors import CannotConnect, ConnectTimedOut, HostUnknown, LocalError, NotTrusted, TlsFailed
 
 # What a server answers that takes our first record for a line of its own protocol, or that has hung up on it.
@@ -68,14 +68,19 @@ class ClientTls:
             return self._context.wrap_socket(
                 sock,
                 do_handshake_on_connect=False,
-                # A zone says which of our own interfaces leads there; no certificate knows it.
-                server_hostname=endpoint.host.partition("%")[0],
+                server_hostname=_certified_name(endpoint.host),
                 session=self._sessions.get(endpoint),
             )
         except ValueError as error:  # a name that no certificate can hold, though the resolver may have taken it
             raise HostUnknown(f"{endpoint.host} is no name for TLS: {error}") from error
         except OSError as error:
             raise CannotConnect(f"cannot connect to {endpoint}: {error.strerror}") from error
+
+
+def _certified_name(host: str) -> str:
+    """What a certificate calls `host`. A zone says which of our own interfaces leads there, and a dot at the end that
+    the resolver is to append nothing: neither is part of the name."""
+    return host.partition("%")[0].removesuffix(".")
 
 
 class TlsSocket:
@@ -151,20 +156,28 @@ def _load_own(context: ssl.SSLContext, cert: str, key: str | None) -> None:
 
 
 def _finish_handshake(tls: ssl.SSLSocket, endpoint: Endpoint, deadline: float) -> None:
-    poll = select.poll()
+    poll = make_poll()
+    poll.register(tls.fileno(), READABLE)
+    try:
+        _shake_hands(tls, endpoint, deadline, poll)
+    finally:
+        poll.close()
+
+
+def _shake_hands(tls: ssl.SSLSocket, endpoint: Endpoint, deadline: float, poll: Poll) -> None:
     while True:
         try:
             tls.do_handshake()
             return
         except ssl.SSLWantReadError:
-            interest = select.POLLIN
+            interest = READABLE
         except ssl.SSLWantWriteError:
-            interest = select.POLLOUT
+            interest = WRITABLE
         except ssl.SSLError as error:
             raise _failure(error, endpoint) from error
         except OSError as error:
             raise CannotConnect(f"lost the connection to {endpoint} in the TLS handshake: {error.strerror}") from error
-        poll.register(tls, interest)
+        poll.modify(tls.fileno(), interest)
         left = deadline - time.monotonic()
         if left <= 0 or not poll.poll(math.ceil(left * 1000)):
             raise ConnectTimedOut(f"timed out in the TLS handshake with {endpoint}")

@@ -70,8 +70,19 @@ def _why_lacking(address: Address) -> str:
 
 
 def format_sockaddr(family: int, sockaddr: Any) -> str:
-    """`192.0.2.7:8080`, `[2001:db8::7]:8080`, or the path of a Unix socket."""
+    """`192.0.2.7:8080`, `[2001:db8::7]:8080`, `[fe80::7%eth0]:8080`, or the path of a Unix socket."""
     if family == socket.AF_UNIX:
         return os.fsdecode(sockaddr) or "unix:"
     host, port = sockaddr[0], sockaddr[1]
-    return f"[{host}]:{port}" if family == socket.AF_INET6 else f"{host}:{port}"
+    if family == socket.AF_INET6:
+        # The address of a link means something on one of our interfaces only.
+        return f"[{host}%{_interface(sockaddr[3])}]:{port}" if sockaddr[3] else f"[{host}]:{port}"
+    return f"{host}:{port}"
+
+
+def _interface(index: int) -> str:
+    """Its name; its number where it has gone."""
+    try:
+        return socket.if_indextoname(index)
+    except OSError:
+        return str(index)

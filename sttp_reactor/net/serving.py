@@ -105,7 +105,8 @@ def connect(
     connection, or `on_failure(error)` is called; in neither where it is cancelled first. A name is looked up in a
     thread of its own; its addresses are tried one after the other, each for its share of what is left of `timeout`
     (seconds).
-    With `tls`, the peer has to prove that it is `server_hostname`, `host` by default. `limits` are as for `serve`.
+    With `tls`, the peer has to prove that it is `server_hostname`, `host` by default (without a zone, or a dot at its
+    end). `limits` are as for `serve`.
     """
     factory: Callable[[], Protocol] = make_protocol
     if tls is not None:
@@ -116,7 +117,8 @@ def connect(
             make_protocol,
             Handshakes(reactor, timeout),
             server_side=False,
-            server_hostname=server_hostname or host,
+            # No certificate knows a zone (`fe80::1%eth0`), nor the dot that makes a name absolute.
+            server_hostname=server_hostname or host.partition("%")[0].removesuffix("."),
             on_failure=on_failure,
         )
     return Connecting(reactor, factory, host, port, on_failure, timeout, write_timeout, limits)

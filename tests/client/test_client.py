@@ -90,7 +90,7 @@ def test_a_refusal_leaves_the_connection_in_use(serve: Serve) -> None:
 
 
 @pytest.mark.parametrize(
-    "reply", [b'300 /.sttp-ping CLIENT ERROR "reserved"\n', b"400 /.sttp-ping NOT FOUND\n", b"200 /.sttp-ping OK\nx\n"]
+    "reply", [b"200 / OK\na, d/\n", b"200 / OK\n\n", b'300 / CLIENT ERROR "this may not be read"\n']
 )
 def test_ping_takes_any_reply_of_a_server_that_serves(serve: Serve, reply: bytes) -> None:
     with client_of(serve(answers(reply))) as client:
@@ -100,6 +100,12 @@ def test_ping_takes_any_reply_of_a_server_that_serves(serve: Serve, reply: bytes
 def test_ping_says_when_the_server_is_too_full(serve: Serve) -> None:
     full = answers(b'500 - SERVER ERROR "too many connections"\n')
     with client_of(serve(full)) as client, pytest.raises(errors.ServerFailed, match="too many connections"):
+        client.ping()
+
+
+def test_ping_asks_what_no_cache_answers_and_says_when_the_store_is_gone(serve: Serve) -> None:
+    gone = table({"LIST /": '500 / SERVER ERROR "the docroot is gone"\n'})
+    with client_of(serve(gone)) as client, pytest.raises(errors.ServerFailed, match="the docroot is gone"):
         client.ping()
 
 

@@ -24,6 +24,7 @@ from sttp_reactor.errors import (
     CannotConnect,
     ConnectionLost,
     ConnectTimedOut,
+    HostUnknown,
     LocalError,
     NotSttp,
     NotTrusted,
@@ -74,6 +75,17 @@ def test_requests_and_replies_on_one_connection(serve: Serve, version: str) -> N
     with Client("localhost", server.port, tls=trusting()) as client:
         assert [client.show("/a") for _ in range(5)] == ["Buy milk"] * 5
     assert server.accepted == 1
+
+
+def test_a_dot_at_the_end_of_a_name_is_not_part_of_it(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It keeps the resolver from appending a domain; certificates are made out to the name without it."""
+    look_up = socket.getaddrinfo
+    monkeypatch.setattr(socket, "getaddrinfo", lambda host, *rest, **more: look_up(host.rstrip("."), *rest, **more))
+    server = serve(table(SHOW_A), tls=server_tls())
+    with Client("localhost.", server.port, tls=trusting()) as client:
+        assert client.show("/a") == "Buy milk"
+    with Client("localhost..", server.port, tls=trusting()) as client, pytest.raises((CannotConnect, HostUnknown)):
+        client.show("/a")
 
 
 def test_a_ticket_that_lies_there_leaves_the_connection_usable_and_a_farewell_does_not(serve: Serve) -> None:
@@ -327,7 +339,6 @@ def test_every_command_takes_an_sttps_url(serve: Serve, run: Run) -> None:
         'CREATE /b "x"': "100 /b CREATED\n",
         'UPDATE /b "y"': "200 /b OK\ny\n",
         "DELETE /b": "600 /b DELETED\n",
-        "SHOW /.sttp-ping": '300 /.sttp-ping CLIENT ERROR "reserved"\n',
     }
     server = serve(*[table(replies)] * 8, tls=server_tls())
     where = f"sttps://localhost:{server.port}"

@@ -174,3 +174,11 @@ def test_an_unknown_host_is_not_tried_again(names: Callable[..., None], monkeypa
     monkeypatch.setattr(time, "sleep", lambda seconds: pytest.fail("it waited"))
     with Client("other.test", retries=3) as client, pytest.raises(HostUnknown):
         client.show("/a")
+
+
+def test_the_interface_of_an_address_is_shown() -> None:
+    """Without it nobody can tell which of several links a connection was tried on."""
+    index, name = socket.if_nameindex()[0]
+    assert str(connecting.Address(socket.AF_INET6, ("fe80::1", 8080, 0, index))) == f"[fe80::1%{name}]:8080"
+    assert str(connecting.Address(socket.AF_INET6, ("fe80::1", 8080, 0, 98765))) == "[fe80::1%98765]:8080"
+    assert str(connecting.Address(socket.AF_INET6, ("::1", 8080, 0, 0))) == "[::1]:8080"

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from net_support import Net, Recorder, fail
 
-from sttp_reactor.net.address import Address, resolve
+from sttp_reactor.net.address import Address, format_sockaddr, resolve
 from sttp_reactor.net.connector import Connector
 from sttp_reactor.net.listener import bind
 from sttp_reactor.net.protocol import Transport
@@ -246,3 +246,10 @@ def test_a_peer_that_never_reads_is_cut_off_at_the_write_timeout_it_was_given(ne
     net.pass_time(3.1)
     net.turns(2)
     assert isinstance(protocol.error, TimeoutError)
+
+
+def test_the_interface_of_an_address_is_shown() -> None:
+    index, name = socket.if_nameindex()[0]
+    assert format_sockaddr(socket.AF_INET6, ("fe80::1", 8080, 0, index)) == f"[fe80::1%{name}]:8080"
+    assert format_sockaddr(socket.AF_INET6, ("fe80::1", 8080, 0, 98765)) == "[fe80::1%98765]:8080"
+    assert format_sockaddr(socket.AF_INET6, ("2001:db8::1", 8080, 0, 0)) == "[2001:db8::1]:8080"
