@@ -48,6 +48,7 @@ LAYERS = {
     "daemon": f"{GROUND} log_lines metrics profiling net config sttp gateway",
     "cli": f"{GROUND} command net wire config client load sttp daemon",
     "services": f"{GROUND} command net http",
+    "__main__": "cli",
 }
 
 # What comes from elsewhere, and who may know it. Whatever is not named here nor in the standard library is refused.

@@ -105,7 +105,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return stress(words[1:])
     if words[:1] == ["compare"]:
         return compare(words[1:])
-    return _bench(parse(DOC, words, command=_COMMAND))
+    return _bench(parse(DOC, words, command=_COMMAND, texts=("URL",)))
 
 
 def _bench(options: dict[str, Any]) -> int:

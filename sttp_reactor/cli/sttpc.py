@@ -88,6 +88,7 @@ Exit codes: 0 done, 1 other, 2 command line, or a text that STTP cannot carry, 3
 """
 
 _COMMAND = "sttpc"
+_TEXTS: Final = ("URL", "HOST", "PATH", "CONTENT")
 # What shells, HTTP, FTP and other stores call it.
 _SYNONYMS: Final = {
     **dict.fromkeys(("get", "cat", "read", "print", "type"), "show"),
@@ -115,7 +116,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         refuse(_COMMAND, sentence)
 
     try:
-        arguments = parse(DOC, words, command=_COMMAND, synonyms=_SYNONYMS, on_wrong=on_wrong)
+        arguments = parse(DOC, words, command=_COMMAND, synonyms=_SYNONYMS, texts=_TEXTS, on_wrong=on_wrong)
         try:
             return _run(arguments, os.environ)
         except LocalError as error:

@@ -76,3 +76,7 @@ def _obstacles(settings: Settings) -> Iterable[StartError]:
 
 
 _PROGRAM = Program("sttpd", DOC, "cache.max_files=500", TABLE, _serve, _FLAGS, _obstacles, _log_style)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

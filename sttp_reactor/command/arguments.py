@@ -6,9 +6,10 @@ options out in full, so that docopt is handed plain words only: no abbreviations
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from typing import Any, Final, NoReturn
 
 from docopt import DocoptExit, docopt
@@ -16,6 +17,7 @@ from docopt import DocoptExit, docopt
 from sttp_reactor import __version__
 from sttp_reactor.command.explain import explain
 from sttp_reactor.command.help import help_text
+from sttp_reactor.command.streams import hold_standard_descriptors
 from sttp_reactor.command.usage import Usage, read_usage
 from sttp_reactor.command.walk import Walk, WrongUse
 from sttp_reactor.printable import printable
@@ -30,6 +32,7 @@ def parse(
     *,
     command: str,
     synonyms: Mapping[str, str] = _NO_SYNONYMS,
+    texts: Container[str] = (),
     on_wrong: Callable[[str], NoReturn] | None = None,
 ) -> dict[str, Any]:
     """Parse `argv` (without the program's name) as the docopt text `doc` says; return docopt's dictionary.
@@ -39,12 +42,17 @@ def parse(
     options, and exit with 0; a wrong command line prints one sentence to standard error and exits with 2 (all by
     `SystemExit`), or is given to `on_wrong`. `synonyms` are what else people call the commands of `doc`.
 
-    What follows `--` is an argument whatever it looks like, and `doc` need not mention it.
+    What follows `--` is an argument whatever it looks like, and `doc` need not mention it. The arguments that `texts`
+    names are UTF-8, whatever the locale takes them for: paths and texts of STTP are, where names of files are not.
+
+    Every command calls this before anything else, so it sees to the standard descriptors, too.
     """
+    hold_standard_descriptors()
     usage = read_usage(doc)
     walk = Walk(usage.options)
     try:
-        return _parse(doc, usage, walk, argv, command, synonyms)
+        parsed = _parse(doc, usage, walk, argv, command, synonyms)
+        return {name: _as_utf8(value) if name in texts else value for name, value in parsed.items()}
     except WrongUse as wrong:
         # A user who is lost asks for help and gets it, whatever else is wrong with the line.
         if mentions(argv, "-h", "--help"):
@@ -82,11 +90,14 @@ def print_out(text: str, *, command: str | None = None) -> None:
     the program was called by) and exits with 1.
     """
     try:
+        if sys.stdout is None:
+            raise OSError(errno.EBADF, "it is closed")
         print(text, flush=True)
     except OSError as error:
         # The interpreter flushes once more at its end; that must not fail again, and noisily.
-        with open(os.devnull, "w") as nowhere:
-            os.dup2(nowhere.fileno(), sys.stdout.fileno())
+        if sys.stdout is not None:
+            with open(os.devnull, "w") as nowhere:
+                os.dup2(nowhere.fileno(), sys.stdout.fileno())
         if not isinstance(error, BrokenPipeError):
             name = command or os.path.basename(sys.argv[0])
             print(f"{name}: cannot write to standard output: {error.strerror}", file=sys.stderr)
@@ -110,6 +121,13 @@ def _parse(
     except DocoptExit:
         raise WrongUse(explain(usage, walk, synonyms)) from None
     return {name: walk.restore(value) for name, value in parsed.items()}
+
+
+def _as_utf8(value: Any) -> Any:
+    """Words, read as UTF-8 from the bytes that they came as. What is none keeps its bytes as surrogates."""
+    if isinstance(value, list):
+        return [_as_utf8(each) for each in value]
+    return os.fsencode(value).decode("utf-8", "surrogateescape") if isinstance(value, str) else value
 
 
 def _finish(text: str) -> NoReturn:

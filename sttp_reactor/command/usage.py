@@ -82,6 +82,8 @@ def read_usage(doc: str) -> Usage:
             lines[-1].append(token)
     readers = [_LineReader(line, options) for line in lines]
     forms = [reader.alternatives() for reader in readers]
+    # One that only a usage line names is an option too, though nothing explains it.
+    options += dict.fromkeys(option for reader in readers for option in reader.unexplained)
     repeatable = frozenset(name for reader in readers for name in reader.repeatable)
     # `(-h | --help)` on a line of its own is no form a wrong line could have been meant as.
     forms = [form for form in forms if form.most or form.any_option or not form.options <= _ASIDES]
@@ -108,6 +110,7 @@ class _LineReader:
         self._tokens = tokens
         self._options = options
         self.repeatable: set[str] = set()
+        self.unexplained: list[Option] = []
 
     def alternatives(self) -> Form:
         """alternatives ::= sequence ( '|' sequence )*"""
@@ -167,6 +170,9 @@ class _LineReader:
         else:
             attached = ""
         option = next((each for each in self._options if spelling in each.spellings), None)
+        if option is None:
+            short, long = (None, spelling) if spelling.startswith("--") else (spelling, None)
+            self.unexplained.append(Option(short, long, token.partition("=")[2] or None))
         takes_value = option is not None and option.value is not None
         if takes_value and not equals and not attached:
             del self._tokens[:1]

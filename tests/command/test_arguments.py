@@ -278,6 +278,25 @@ def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr() == (f"daemon {__version__}\n", "")
 
 
+BARE = """bare: do.
+
+Usage:
+  bare [--to=FILE] [-x]
+  bare (-h | --help)
+  bare --version
+"""
+
+
+def test_an_option_that_only_a_usage_line_names_is_known(capsys: pytest.CaptureFixture[str]) -> None:
+    parsed = parse(BARE, ["--to", "f", "-x"], command="bare")
+    assert (parsed["--to"], parsed["-x"]) == ("f", True)
+    for argv, said in ((["--version"], f"bare {__version__}\n"), (["--help"], BARE), (["-h"], BARE)):
+        with pytest.raises(SystemExit) as caught:
+            parse(BARE, argv, command="bare")
+        assert caught.value.code == 0
+        assert capsys.readouterr() == (said, "")
+
+
 def test_a_version_that_is_not_offered_is_unknown(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         parse(LOAD, ["--version"], command="load")
