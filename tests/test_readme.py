@@ -20,7 +20,7 @@ def test_every_test_it_names_is_there() -> None:
 
 
 @pytest.mark.parametrize(
-    "pattern", [r"\btools/[a-z_]+\.(?:sh|py|service|socket)", r"``(?:net|store|sttp|daemon)/[a-z_/]+\.py``"]
+    "pattern", [r"\btools/[a-z_]+\.(?:sh|py|service|socket|yaml)", r"``(?:net|store|sttp|daemon)/[a-z_/]+\.py``"]
 )
 def test_every_tool_and_module_it_names_is_there(pattern: str) -> None:
     named = {name.strip("`") for name in re.findall(pattern, TEXT)}
