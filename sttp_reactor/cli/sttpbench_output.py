@@ -19,10 +19,10 @@ STANDARD_STREAM = "-"
 
 def say(text: str, command: str, *, aside: bool = False) -> None:
     """Prints `text` on standard output, or, where that is taken by a file (`aside`), on standard error. See `print_out`
-    for a standard output that cannot be written."""
+    for a standard output that cannot be written. Whoever has closed it wants no figures: the exit code is enough."""
     if aside:
         tell(text, sys.stderr)
-    else:
+    elif sys.stdout is not None:
         print_out(fitting(text, sys.stdout), command=command)
 
 

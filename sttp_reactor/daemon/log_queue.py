@@ -24,7 +24,7 @@ from typing import Final
 
 from sttp_reactor.daemon.log_lock import LogLock
 from sttp_reactor.limits import LOG_WAITING_BYTES
-from sttp_reactor.log_lines import LineWriter
+from sttp_reactor.net.log_lines import LineWriter
 
 # Who has no thread waits this long for a reader that is merely busy; and no longer at all once it has taken nothing.
 _WAIT_SECONDS: Final = 0.05

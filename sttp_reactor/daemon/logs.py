@@ -20,7 +20,7 @@ from typing import Any, Final, TextIO
 from sttp_reactor.daemon.log_lock import LogLock
 from sttp_reactor.daemon.log_queue import LogQueue
 from sttp_reactor.limits import LOG_CLOSE_SECONDS
-from sttp_reactor.log_lines import timestamp
+from sttp_reactor.net.log_lines import timestamp
 from sttp_reactor.printable import printable
 
 ROOT: Final = "sttp_reactor"

@@ -10,8 +10,8 @@ from typing import Final
 
 from sttp_reactor import __version__
 from sttp_reactor.daemon.samples import LAG
-from sttp_reactor.log_lines import timestamp
 from sttp_reactor.metrics import Registry, Sample
+from sttp_reactor.net.log_lines import timestamp
 from sttp_reactor.profiling import stacks
 from sttp_reactor.sttp.counts import DURATION, REQUESTS, STATUS_TEXTS
 from sttp_reactor.sttp.samples import ENDINGS, REFUSALS

@@ -23,7 +23,7 @@ from typing import Final, Literal, NamedTuple
 
 from sttp_reactor.errors import StartError, UnfitError
 from sttp_reactor.limits import LOG_AGAIN_SECONDS
-from sttp_reactor.log_lines import LineWriter, timestamp
+from sttp_reactor.net.log_lines import LineWriter, timestamp
 from sttp_reactor.net.loop import Loop
 from sttp_reactor.printable import printable
 

@@ -167,8 +167,8 @@ def test_what_is_printed_is_read_again(file: Path, capsys: pytest.CaptureFixture
         ("voice: {pitch: hihg}", "1:16: voice.pitch: expected high or low, got 'hihg' (did you mean high?)"),
         ("voice: {patience: {first: 3}}", "1:27: voice.patience.first: is longer than other"),
         (
-            "friends: [{name: ann, wait: 2}]",
-            "1:23: friends: expected the keys name and weight, once each, got 'wait' (did you mean weight?)",
+            "friends: [{name: ann, weigt: 2}]",
+            "1:23: friends: expected the keys name and weight, once each, got 'weigt' (did you mean weight?)",
         ),
         ("friends: [{name: ann, weight: 10}]", "1:31: friends.weight: expected a whole number from 1 to 9, got '10'"),
         (

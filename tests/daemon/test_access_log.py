@@ -17,7 +17,7 @@ import pytest
 from running import Start, Sttpd
 
 from sttp_reactor.errors import StartError
-from sttp_reactor.log_lines import pieces
+from sttp_reactor.net.log_lines import pieces
 from sttp_reactor.sttp.access_log import Access, AccessLog
 
 NASTY = "/tab\u2028\u00e9\U0001f600".encode()
