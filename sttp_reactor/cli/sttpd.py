@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from sttp_reactor import config
 from sttp_reactor.cli.program import Program, run_program
@@ -69,10 +69,16 @@ def _log_style(settings: Settings) -> tuple[str, str]:
     return settings.log.level, settings.log.format
 
 
-def _obstacles(settings: Settings) -> Iterable[StartError]:
-    from sttp_reactor.sttp.check import obstacles  # late: printing a configuration needs no server
+def _obstacles(settings: Settings) -> Iterator[StartError]:
+    # Late: printing a configuration needs no server.
+    from sttp_reactor.daemon.doors import check_doors
+    from sttp_reactor.sttp.check import obstacles
 
-    return obstacles(settings)
+    yield from obstacles(settings)
+    try:
+        check_doors(settings)
+    except StartError as error:
+        yield error
 
 
 _PROGRAM = Program("sttpd", DOC, "cache.max_files=500", TABLE, _serve, _FLAGS, _obstacles, _log_style)

@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from sttp_reactor.daemon import child, logs
 from sttp_reactor.daemon.children import Child, Children
 from sttp_reactor.daemon.control import Control
+from sttp_reactor.daemon.doors import check_doors
 from sttp_reactor.daemon.lifecycle import SIGNALS, Lifecycle
 from sttp_reactor.daemon.reload import Reloads, wanted_endpoints
 from sttp_reactor.daemon.report import summary
@@ -132,7 +133,9 @@ class Parent:
             if self._activated is None:
                 self._held = self._bind(endpoints_of(self._settings), self._settings)
             take_store(self._settings, self._claim)
-            check_access_log(self._settings.log.access)  # each child opens it; here it is known why one cannot
+            # Each child opens these; here it is known why one cannot.
+            check_access_log(self._settings.log.access)
+            check_doors(self._settings)
             self._start_next()
             while self._children or self._restarts:
                 self._handle(self._next_signal())

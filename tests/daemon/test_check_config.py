@@ -6,6 +6,7 @@ import os
 import re
 import socket
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -81,3 +82,20 @@ def test_a_docroot_that_is_served_is_fit_for_its_own_server(tmp_path: Path) -> N
         before = files_below(tmp_path)
         assert run(tmp_path, "-t", "-c", "sttpd.yaml", "-q") == (0, "")
         assert files_below(tmp_path) == before
+
+
+# sttpd where the extra `http` is not installed.
+WITHOUT_HTTP = """
+import sys
+sys.modules["httptools"] = None
+from sttp_reactor.cli.sttpd import main
+sys.exit(main())
+"""
+
+
+@pytest.mark.parametrize("arguments", [["-t"], ["-o", "processes=1"], ["-o", "processes=2"]])
+def test_an_extra_that_is_not_installed_is_found(tmp_path: Path, arguments: list[str]) -> None:
+    command = [sys.executable, "-c", WITHOUT_HTTP, *arguments, "-p", "0", "-d", "files", "-o", "http.enabled=true"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=20)
+    assert done.stderr == "sttpd: http.enabled needs the package httptools: pip install 'sttp_reactor[http]'\n"
+    assert done.returncode == 78

@@ -122,7 +122,7 @@ def test_without_the_extra_one_line_says_how_to_install_it(tmp_path: Path) -> No
     program = "import sys; sys.modules['httptools'] = None; from sttp_reactor.cli.sttpd import main; sys.exit(main())"
     command = [sys.executable, "-c", program, "-p", "0", "-d", "files", "-o", "http.enabled=true"]
     result = subprocess.run(command, capture_output=True, text=True, timeout=30, cwd=tmp_path)
-    assert result.returncode == 1
+    assert result.returncode == 78
     assert "http.enabled needs the package httptools: pip install 'sttp_reactor[http]'" in result.stderr
 
 
