@@ -12,7 +12,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qs
 
-from sttp_reactor.gateway.prometheus import key_of
+from sttp_reactor.gateway.figures import Figures
 from sttp_reactor.gateway.replies import problem
 from sttp_reactor.http.exchange import Exchange
 from sttp_reactor.http.messages import Request, Response
@@ -63,8 +63,9 @@ class Turns:
 
 
 class Events:
-    def __init__(self, server: Server, turns: Turns) -> None:
+    def __init__(self, server: Server, turns: Turns, figures: Figures) -> None:
         self._server = server
+        self._figures = figures
         self._turns = turns
         self._watchers: dict[Exchange, bool] = {}  # and whether it wants the turns
         self._timer: Timer | None = None
@@ -104,7 +105,7 @@ class Events:
 
     def _event(self, *, with_turns: bool) -> bytes:
         told: dict[str, object] = {"now": time.time()}
-        told["samples"] = {key_of(sample): sample.value for sample in self._server.registry.samples()}
+        told["samples"] = self._figures.values()
         if with_turns:
             fresh = min(self._turns.count - self._told_turns, TURNS_PER_EVENT)
             self._told_turns = self._turns.count

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Final
 from sttp_reactor.gateway.asking import Asking
 from sttp_reactor.gateway.debug import Debug
 from sttp_reactor.gateway.events import Events, Turns
+from sttp_reactor.gateway.figures import Figures
 from sttp_reactor.gateway.files import Files
 from sttp_reactor.gateway.health import Health
 from sttp_reactor.gateway.hosts import fault_of_write, is_ours
 from sttp_reactor.gateway.openapi import add_openapi
 from sttp_reactor.gateway.page import Page
-from sttp_reactor.gateway.prometheus import CONTENT_TYPE, exposition
+from sttp_reactor.gateway.prometheus import CONTENT_TYPE
 from sttp_reactor.gateway.ready import CachedAnswers
 from sttp_reactor.gateway.replies import problem
 from sttp_reactor.gateway.writing import ONLY_READ, Writing, is_directory
@@ -61,13 +62,14 @@ class Gateway:
         self.site.fast_way, self.site.keep = self._answers.answer_to, self._answers.keep
         self.is_draining = False
         self._router: Router[Route] = Router()
+        self.figures = Figures(server)
         asking = Asking(server)
         Files(server, asking).add_to(self._router)
         Writing(asking).add_to(self._router)
         add_openapi(self._router)
         Page(server).add_to(self._router)
         self.turns = Turns(server.reactor)
-        Events(server, self.turns).add_to(self._router)
+        Events(server, self.turns, self.figures).add_to(self._router)
         Debug(server, self.turns).add_to(self._router)
         Health(server, self).add_to(self._router)
         self._router.add("GET", "/metrics", self._metrics)
@@ -132,5 +134,5 @@ class Gateway:
             yield Sample("sttp_http_requests_total", COUNTER, (("method", method), ("status", str(status))), count)
 
     def _metrics(self, _request: Request, _exchange: Exchange, _parameters: dict[str, str]) -> Response:
-        text = exposition(self._server.registry.samples())
-        return Response(200, text.encode(), CONTENT_TYPE, [("Cache-Control", "no-store")])
+        text = self.figures.exposition().encode()
+        return Response(200, text, CONTENT_TYPE, [("Cache-Control", "no-store")])

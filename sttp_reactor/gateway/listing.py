@@ -23,7 +23,7 @@ _HTML: Final = "text/html"
 _TURN_NAMES: Final = 500
 _LEAST_NAMES: Final = 10
 # Up to so many bytes of names, the whole of it is made at once.
-_SHORT_BYTES: Final = 16384
+_SHORT_BYTES: Final = 4096
 
 _PAGE_BEGINS: Final = """<!doctype html>
 <html lang="en">

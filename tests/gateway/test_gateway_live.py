@@ -5,14 +5,21 @@ from __future__ import annotations
 import json
 import re
 import socket
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from running import PATIENCE_SECONDS
 from web import Web
 
+from sttp_reactor.config import load
 from sttp_reactor.gateway.events import KEPT_TURNS, Turns
+from sttp_reactor.gateway.figures import Figures
+from sttp_reactor.metrics import COUNTER, Registry, Sample
 from sttp_reactor.net.observing import PHASES
 from sttp_reactor.net.reactor import Reactor
+from sttp_reactor.sttp.keys import TABLE
+from sttp_reactor.sttp.server import Server
 
 
 def test_the_page_is_all_from_here_and_nothing_in_it_is_inline(web: Web) -> None:
@@ -78,6 +85,27 @@ def test_a_watcher_ends_with_the_server(web: Web) -> None:
     watcher = Watcher(web)
     watcher.next()
     watcher.close()
+
+
+def test_figures_are_gathered_once_a_turn(tmp_path: Path) -> None:
+    """However many ask for them in it; and anew in the next one."""
+    server = Server(load(TABLE, None, [("-o", "docroot", str(tmp_path))]).settings)
+    gathered: list[int] = []
+
+    def count() -> Iterator[Sample]:
+        gathered.append(server.reactor.turns)
+        yield Sample("asked_total", COUNTER, (), len(gathered))
+
+    server.registry = Registry()
+    server.registry.add(count)
+    figures = Figures(server)
+    assert [figures.values() for _ in range(3)] == [{"asked_total": 1}] * 3
+    assert "asked_total 1\n" in figures.exposition()
+    server.reactor.call_soon(lambda: None)
+    server.reactor.turn()
+    assert figures.exposition().endswith("asked_total 2\n")
+    assert len(gathered) == 2
+    server.reactor.close()
 
 
 def test_the_loop_is_timed_only_while_somebody_watches() -> None:

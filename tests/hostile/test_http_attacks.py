@@ -18,6 +18,7 @@ HOST = b" HTTP/1.1\r\nHost: localhost\r\n"
 HEAD = b"GET /files/honest/hot/0" + HOST
 GET = HEAD + b"\r\n"
 MISSING = b"GET /files/honest/nothing" + HOST + b"\r\n"
+METRICS = b"GET /metrics" + HOST + b"\r\n"
 WATCH = b"GET /events?turns=1" + HOST + b"\r\n"
 LIST = b"GET /files/honest/cold/" + HOST + b"Accept: text/html\r\n\r\n"
 PUT = b"PUT /files/a" + HOST + b"Transfer-Encoding: chunked\r\n\r\n"
@@ -26,6 +27,7 @@ FLOODS: dict[str, tuple[bytes, Iterator[bytes], bool]] = {
     "headers": (HEAD, itertools.repeat(b"X: y\r\n" * 1000), True),
     "pipelined": (b"", itertools.repeat(GET * 500), True),
     "missing": (b"", itertools.repeat(MISSING * 500), True),
+    "metrics": (b"", itertools.repeat(METRICS * 500), True),
     "watchers": (WATCH, itertools.repeat(WATCH), False),
     "lists": (b"", itertools.repeat(LIST * 100), False),
     "tiny-chunks": (PUT, itertools.repeat(b"1;ext=x\r\na\r\n" * 1000), True),
@@ -48,7 +50,17 @@ def attack(target: Target) -> None:
 @pytest.mark.long
 @pytest.mark.parametrize(
     "variant",
-    ["head:400", "body:400", "headers:10", "pipelined:20", "missing:20", "watchers:100", "lists:50", "tiny-chunks:10"],
+    [
+        "head:400",
+        "body:400",
+        "headers:10",
+        "pipelined:20",
+        "missing:20",
+        "metrics:20",
+        "watchers:100",
+        "lists:50",
+        "tiny-chunks:10",
+    ],
 )
 def test_attacks_by_http(start: Callable[..., Sttpd], tell: Callable[[Ordeal], None], variant: str) -> None:
     server = start("http.enabled=true", "http.port=0", "http.write=true", "limits.request_timeout=0.5")
