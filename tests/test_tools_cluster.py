@@ -1,0 +1,105 @@
+"""tools/cluster.sh: three members and three servers, up, one of them killed, and nothing left behind."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from ports import free_port
+
+SCRIPT = Path(__file__).parent.parent / "tools" / "cluster.sh"
+PATIENCE_SECONDS = 60.0
+
+pytestmark = [
+    pytest.mark.skipif(shutil.which("etcd") is None, reason="etcd is not installed"),
+    pytest.mark.skipif(shutil.which("setsid") is None, reason="setsid is not installed"),
+    pytest.mark.long,
+    pytest.mark.timeout(180),
+]
+
+
+class Cluster:
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._environ = os.environ | {"STTP_CLUSTER": str(folder), "STTP_CLUSTER_PORT": str(free_port())}
+        # A script that is started with SIGINT ignored cannot be told otherwise; `python -c` can.
+        self.up = subprocess.Popen(
+            [str(SCRIPT), "up"], env=self._environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+
+    def words(self, *arguments: str) -> str:
+        done = subprocess.run(
+            [str(SCRIPT), *arguments],
+            env=self._environ,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_SECONDS,
+            check=True,
+        )
+        return done.stdout
+
+    def until_status(self, *words: str) -> str:
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while not all(word in (status := self.words("status")) for word in words):
+            assert time.monotonic() < deadline, status
+        return status
+
+    def pids(self) -> list[int]:
+        return [int(file.read_text()) for file in self.folder.glob("*.pid")]
+
+
+@pytest.fixture
+def cluster() -> Iterator[Cluster]:
+    folder = Path(tempfile.mkdtemp(prefix="sttp-cluster-", dir="/dev/shm" if Path("/dev/shm").is_dir() else None))
+    cluster = Cluster(folder)
+    try:
+        yield cluster
+    finally:
+        cluster.words("down")
+        cluster.up.send_signal(signal.SIGTERM)
+        cluster.up.communicate(timeout=PATIENCE_SECONDS)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def test_from_up_to_the_end(cluster: Cluster) -> None:
+    assert cluster.up.stdout is not None
+    assert "A cluster of three is up" in cluster.up.stdout.readline()
+    status = cluster.until_status("leader, term")
+    assert status.count("follower, term") == 2
+    leader = next(line.split()[0] for line in status.splitlines() if "leader, term" in line)
+    cluster.words("kill", leader)
+    after = cluster.until_status("leader, term")
+    assert f"{leader}    does not run" in after
+    cluster.words("stop", "sttpd-1")
+    assert "sttpd-1   does not run" in cluster.words("status")
+    cluster.words("start", leader)
+    cluster.words("start", "sttpd-1")
+    assert cluster.until_status("leader, term", "sttpd-1   runs  ").count(" runs") == 6
+    pids = cluster.pids()
+    assert len(pids) == 6
+    cluster.up.send_signal(signal.SIGTERM)
+    cluster.up.communicate(timeout=PATIENCE_SECONDS)
+    assert not cluster.folder.exists()
+    assert [pid for pid in pids if is_running(pid)] == []
+
+
+def is_running(pid: int) -> bool:
+    """One that has ended and that nobody has waited for has no command line."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes() != b""
+    except OSError:
+        return False
+
+
+@pytest.mark.parametrize("arguments", [[], ["kill"], ["kill", "sshd-1"], ["up", "now"], ["explode"]])
+def test_what_it_does_not_know_it_explains(arguments: list[str]) -> None:
+    done = subprocess.run([str(SCRIPT), *arguments], capture_output=True, text=True, timeout=PATIENCE_SECONDS)
+    assert done.returncode == 2
+    assert "tools/cluster.sh status" in done.stderr
