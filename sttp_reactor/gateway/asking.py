@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -16,6 +17,8 @@ from sttp_reactor.wire.messages import Request as SttpRequest
 
 if TYPE_CHECKING:
     from sttp_reactor.sttp.server import Server
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -57,7 +60,7 @@ class Asking:
         if cached is not None:
             then(parse_reply(cached), cached)
         else:
-            self._start(call, parsed, then)
+            self._start(call, parsed, then, refuse)
 
     def _refusal(self, call: Call, parsed: SttpRequest) -> str | None:
         policy = self._server.policy
@@ -66,10 +69,18 @@ class Asking:
         rights = policy.rights_of(call.exchange.peer, call.exchange.peer_names)
         return None if rights is None else rights.refusal(parsed.path, parsed.action.is_write)
 
-    def _start(self, call: Call, parsed: SttpRequest, then: Then) -> None:
+    def _start(self, call: Call, parsed: SttpRequest, then: Then, refuse: Callable[[Response], None]) -> None:
         service = self._server.service
-        if not service.start(parsed, lambda data: then(parse_reply(data), data), call.exchange.connection):
-            service.when_room(parsed, lambda: self._start(call, parsed, then))
+
+        def done(data: bytes) -> None:
+            try:
+                then(parse_reply(data), data)
+            except Exception:  # or the client would wait for ever, and so would those whose turn comes after it
+                log.exception("a reply could not be answered")
+                refuse(problem(call.request, 500, "The server has failed; its log has more."))
+
+        if not service.start(parsed, done, call.exchange.connection):
+            service.when_room(parsed, lambda: self._start(call, parsed, then, refuse))
 
 
 def sttp_path(target: str) -> bytes | str:

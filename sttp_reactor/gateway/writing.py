@@ -178,8 +178,12 @@ class Write:
         self.call = call
         self.text = text
         self._leave = leave
+        self._is_over = False
 
     def finish(self, response: Response) -> None:
+        if self._is_over:
+            return
+        self._is_over = True
         try:
             self.call.exchange.answer(response)
         finally:

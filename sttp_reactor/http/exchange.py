@@ -80,6 +80,7 @@ class Exchange:
         "_began",
         "_chunked",
         "_closes",
+        "_is_over",
         "_on_lost",
         "_on_over",
         "_pieces",
@@ -102,6 +103,7 @@ class Exchange:
         self._on_over = _nothing
         self._chunked = self._closes = False
         self._status = self._sent = 0
+        self._is_over = False
 
     @property
     def is_gone(self) -> bool:
@@ -130,8 +132,9 @@ class Exchange:
         return self._alone
 
     def answer(self, response: Response) -> None:
+        """The whole response. Only the first one counts."""
         session, site, request = self._session, self._site, self.request
-        if session.is_gone:
+        if session.is_gone or self._is_over:
             return
         closes = session.closes_after(request)
         date = site.date()
@@ -227,6 +230,7 @@ class Exchange:
             on_lost()
 
     def _over(self, status: int, body_bytes: int, *, closes: bool) -> None:
+        self._is_over = True
         seconds = self._site.reactor.clock() - self._began
         self._site.on_answered(self._session, self.request, status, body_bytes, seconds)
         self._session.answered(closes=closes)

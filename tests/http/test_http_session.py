@@ -147,6 +147,16 @@ def test_an_answer_to_nobody_does_no_harm(bench: Bench, talk: Talk) -> None:
     assert (talk.received(), len(bench.seen)) == (b"", 1)
 
 
+def test_only_the_first_answer_counts(bench: Bench, talk: Talk) -> None:
+    later(bench)
+    talk.send(get("/1") + get("/2"))
+    first = bench.exchanges[0]
+    first.answer(sentence(200, "1"))
+    first.answer(sentence(500, "again"))
+    bench.exchanges[1].answer(sentence(200, "2"))
+    assert [answer.body for answer in answers_in(talk.received())] == [b"1\n", b"2\n"]
+
+
 # -- The fast way --
 
 
