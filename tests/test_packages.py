@@ -19,7 +19,18 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 # What tools and tests leave behind in a checkout.
-LEFTOVERS = (".git", ".venv", "build", "dist", "*.egg-info", "__pycache__", ".*_cache", ".hypothesis")
+LEFTOVERS = (
+    ".git",
+    ".venv",
+    "build",
+    "dist",
+    "*.egg-info",
+    "__pycache__",
+    ".*_cache",
+    ".hypothesis",
+    ".schemathesis",
+    ".cluster",
+)
 
 pytestmark = [
     pytest.mark.long,
