@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -21,7 +22,7 @@ def closing(*numbers: int) -> str:
 
 
 def command(name: str) -> str:
-    return f"{sys.executable} -m sttp_reactor.cli.{name}"
+    return f"{shlex.quote(sys.executable)} -m sttp_reactor.cli.{name}"
 
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="there is no /proc")
