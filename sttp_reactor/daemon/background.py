@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
+from sttp_reactor.net.threads import start_deaf
+
 T = TypeVar("T")
 
 
@@ -21,7 +23,7 @@ class Background(Generic[T]):
         self._on_end = on_end
         self._returned: list[T] = []
         self._error: BaseException | None = None
-        threading.Thread(target=self._run, name="sttp-reload", daemon=True).start()
+        start_deaf(threading.Thread(target=self._run, name="sttp-reload", daemon=True))
 
     def result(self) -> T:
         """What `call` has returned; raises what it has raised. Once it is over."""

@@ -103,6 +103,7 @@ def _serve(
         server.reactor.run()
         orders.close()
     finally:
+        signal.pthread_sigmask(signal.SIG_BLOCK, blocked)  # closing, the reactor no longer listens to them
         running.close()
     return 0
 

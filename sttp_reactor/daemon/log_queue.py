@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import contextlib
 import queue
-import signal
 import threading
 import time
 from collections import deque
@@ -25,6 +24,7 @@ from typing import Final
 from sttp_reactor.daemon.log_lock import LogLock
 from sttp_reactor.limits import LOG_WAITING_BYTES
 from sttp_reactor.net.log_lines import LineWriter
+from sttp_reactor.net.threads import start_deaf
 
 # Who has no thread waits this long for a reader that is merely busy; and no longer at all once it has taken nothing.
 _WAIT_SECONDS: Final = 0.05
@@ -61,7 +61,7 @@ class LogQueue:
         self._thread: threading.Thread | None = None
         if has_thread:
             self._thread = threading.Thread(target=self._write_for_ever, name="sttp-log", daemon=True)
-            _start_deaf(self._thread)
+            start_deaf(self._thread)
 
     @property
     def dropped(self) -> int:
@@ -123,13 +123,3 @@ class LogQueue:
         if dropped > self._told and not self._is_failing:
             self._writer.write(self._tell_dropped(dropped - self._told))
             self._told = dropped
-
-
-def _start_deaf(thread: threading.Thread) -> None:
-    """It hears no signals, whoever starts it, and lives on while the process ends with its signals blocked: a late one
-    would find this thread instead, and kill the process on its last steps."""
-    previous = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
-    try:
-        thread.start()
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, previous)

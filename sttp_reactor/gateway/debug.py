@@ -19,6 +19,7 @@ from sttp_reactor.http.exchange import Exchange
 from sttp_reactor.http.messages import TEXT, Request, Response
 from sttp_reactor.http.router import Router
 from sttp_reactor.net.observing import PHASES
+from sttp_reactor.net.threads import start_deaf
 from sttp_reactor.profiling import as_collapsed, as_speedscope, sample, stacks
 from sttp_reactor.sttp.access import peer_of
 
@@ -82,7 +83,7 @@ class Debug:
                 response = problem(request, 500, "It has failed; the server's log has more.")
             self._server.reactor.call_soon_threadsafe(lambda: done(response))
 
-        threading.Thread(target=run, name="sttp-debug", daemon=True).start()
+        start_deaf(threading.Thread(target=run, name="sttp-debug", daemon=True))
         return None
 
     def _profile(self, request: Request, exchange: Exchange, _parameters: dict[str, str]) -> Response | None:

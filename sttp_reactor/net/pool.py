@@ -24,6 +24,7 @@ from typing import Generic, TypeVar
 from sttp_reactor.limits import BATCH_JOBS, QUEUED_JOBS, STUCK_MOST_SECONDS, STUCK_SECONDS
 from sttp_reactor.net.fair_queue import FairQueue
 from sttp_reactor.net.loop import Loop, Timer
+from sttp_reactor.net.threads import start_deaf
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +76,7 @@ class Pool(Generic[Job, Result]):
             threading.Thread(target=self._run, name=f"{name}-{number}", daemon=True) for number in range(threads)
         ]
         for thread in self._threads:
-            thread.start()
+            start_deaf(thread)
 
     @property
     def has_room(self) -> bool:

@@ -16,6 +16,7 @@ from sttp_reactor.net.listener import Listener
 from sttp_reactor.net.protocol import Protocol
 from sttp_reactor.net.reactor import Reactor
 from sttp_reactor.net.stream_limits import DEFAULT_LIMITS, StreamLimits
+from sttp_reactor.net.threads import start_deaf
 from sttp_reactor.net.tls import TlsFactory
 from sttp_reactor.net.tls_handshakes import Handshakes
 
@@ -153,7 +154,7 @@ class Connecting:
             reactor.call_soon(lambda: self._looked_up(addresses))
         else:
             # A daemon: a resolver that hangs must not keep the process from ending.
-            threading.Thread(target=self._look_up, args=(host, port), name=f"resolve {host}", daemon=True).start()
+            start_deaf(threading.Thread(target=self._look_up, args=(host, port), name=f"resolve {host}", daemon=True))
 
     def cancel(self) -> None:
         """Give up, and tell nobody. Harmless when it is over."""

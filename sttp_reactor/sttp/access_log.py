@@ -25,6 +25,7 @@ from sttp_reactor.errors import StartError, UnfitError
 from sttp_reactor.limits import LOG_AGAIN_SECONDS
 from sttp_reactor.net.log_lines import LineWriter, timestamp
 from sttp_reactor.net.loop import Loop
+from sttp_reactor.net.threads import start_deaf
 from sttp_reactor.printable import printable
 
 log = logging.getLogger(__name__)
@@ -62,7 +63,7 @@ class AccessLog:
         self._lost_and_told = 0
         self._refused_next_told = 0.0
         self._thread = threading.Thread(target=self._write_batches, name="sttp-access-log", daemon=True)
-        self._thread.start()
+        start_deaf(self._thread)
 
     @property
     def dropped(self) -> int:

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from functools import partial
 
 from sttp_reactor.net.loop import Loop
+from sttp_reactor.net.threads import start_deaf
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +32,7 @@ class Barrier:
         self._bell: queue.SimpleQueue[bool] = queue.SimpleQueue()
         self._is_due = False
         self._thread = threading.Thread(target=self._run, name="sttp-barrier", daemon=True)
-        self._thread.start()
+        start_deaf(self._thread)
 
     @property
     def under_way(self) -> int:

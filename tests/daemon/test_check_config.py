@@ -27,15 +27,15 @@ def run(folder: Path, *arguments: str) -> tuple[int, str]:
 # What the folder of the test has: a file `file`, a pipe `pipe` that nobody reads, and certificates elsewhere.
 UNFIT = {
     "certificate": (
-        f"tls.certificate=gone.pem -o tls.key={key('server')}",
+        ["tls.certificate=gone.pem", f"tls.key={key('server')}"],
         "cannot read the TLS certificate .*/gone.pem: No",
     ),
-    "key": (f"tls.certificate={certificate('server')} -o tls.key=file", "the TLS key .*/file is not a private key"),
-    "docroot is a file": ("docroot=file", "docroot .*/file: this is not a directory"),
-    "docroot below a file": ("docroot=file/files", "docroot .*/file/files: .*ot a directory"),
-    "log directory": ("log.access=gone/log", "access log .*/gone/log: No such file or directory"),
-    "log is a pipe": ("log.access=pipe", "access log .*/pipe: it is a pipe that nobody reads"),
-    "name": ("listen_address=no-such-name.invalid", "no-such-name.invalid: "),
+    "key": ([f"tls.certificate={certificate('server')}", "tls.key=file"], "the TLS key .*/file is not a private key"),
+    "docroot is a file": (["docroot=file"], "docroot .*/file: this is not a directory"),
+    "docroot below a file": (["docroot=file/files"], "docroot .*/file/files: .*ot a directory"),
+    "log directory": (["log.access=gone/log"], "access log .*/gone/log: No such file or directory"),
+    "log is a pipe": (["log.access=pipe"], "access log .*/pipe: it is a pipe that nobody reads"),
+    "name": (["listen_address=no-such-name.invalid"], "no-such-name.invalid: "),
 }
 
 
@@ -43,9 +43,9 @@ UNFIT = {
 def test_what_a_start_would_not_find_fit_is_found(tmp_path: Path, unfit: str) -> None:
     (tmp_path / "file").write_text("x")
     os.mkfifo(tmp_path / "pipe")
-    option, said = UNFIT[unfit]
-    arguments = ["-p", "0", "-o", *option.split()]
-    if "docroot=" not in option:
+    options, said = UNFIT[unfit]
+    arguments = ["-p", "0", *(word for option in options for word in ("-o", option))]
+    if "docroot" not in unfit:
         arguments += ["-d", "files"]
     before = files_below(tmp_path)
     code, checked = run(tmp_path, "-t", *arguments)

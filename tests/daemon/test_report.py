@@ -6,12 +6,13 @@ import contextlib
 import os
 import re
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from operating import Operated, operated
-from running import Wire
+from running import PATIENCE_SECONDS, Wire
 
 
 @pytest.fixture(params=[1, 2], ids=["alone", "two processes"])
@@ -125,6 +126,8 @@ def test_what_a_killed_process_has_answered_stays_counted(tmp_path: Path) -> Non
 
 def test_threads_that_do_the_same_are_shown_once(tmp_path: Path) -> None:
     with operated(tmp_path, "disk_threads: 32") as server:
-        told = reported(server, 1)
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while "self._bell.get()" not in (told := reported(server, 1)):
+            assert time.monotonic() < deadline, told  # they have only just been started
         assert told.count("self._bell.get()") == 1
         assert "sttp-read-31" in told

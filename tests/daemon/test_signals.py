@@ -284,3 +284,20 @@ def test_every_line_is_an_object_where_json_is_asked_for(tmp_path: Path) -> None
     with socket.create_server(("127.0.0.1", 0)) as taken:
         said = fails(["--log-format", "json", "-d", "files", "-p", str(taken.getsockname()[1])], tmp_path, 1)
     assert json.loads(said)["message"].endswith(": Address already in use")
+
+
+def test_only_the_main_thread_takes_signals(tmp_path: Path) -> None:
+    """One that lives on while the process ends, and that a reload has begun, would take a late one, and die of it."""
+    with operated(tmp_path, "http: {enabled: true, port: 0}") as server:
+        server.reload("http: {enabled: true, port: 0}\nlog: {access: access.log}")
+        assert threads_that_take(signal.SIGTERM, server.pid) == [server.pid]
+
+
+def threads_that_take(number: signal.Signals, pid: int) -> list[int]:
+    taking = []
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        blocked = re.search(r"(?m)^SigBlk:\t(.*)$", (task / "status").read_text())
+        assert blocked is not None
+        if not int(blocked[1], 16) >> (number - 1) & 1:
+            taking.append(int(task.name))
+    return taking
