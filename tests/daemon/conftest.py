@@ -3,26 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
-from running import Start, Sttpd, Wire
-
-
-@contextmanager
-def starter(folder: Path) -> Iterator[Start]:
-    with ExitStack() as running:
-
-        def start(
-            *arguments: str, address: str = "127.0.0.1", port: int = 0, docroot: str = "files", **options: Any
-        ) -> Sttpd:
-            server = Sttpd(["-a", address, "-p", str(port), "-d", docroot, *arguments], folder, **options)
-            running.callback(server.finish)
-            return server
-
-        yield start
+from running import Start, Sttpd, Wire, starter
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 # Only a failing test waits that long.
 PATIENCE_SECONDS = 10.0
@@ -213,3 +214,18 @@ class Stopwatch:
 
 
 Start = Callable[..., Sttpd]  # the fixture `start`
+
+
+@contextlib.contextmanager
+def starter(folder: Path) -> Iterator[Start]:
+    """What the fixture `start` gives, for servers whose files are below `folder`."""
+    with contextlib.ExitStack() as running:
+
+        def start(
+            *arguments: str, address: str = "127.0.0.1", port: int = 0, docroot: str = "files", **options: Any
+        ) -> Sttpd:
+            server = Sttpd(["-a", address, "-p", str(port), "-d", docroot, *arguments], folder, **options)
+            running.callback(server.finish)
+            return server
+
+        yield start

@@ -16,11 +16,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from conftest import starter
 from etcd_cluster import ETCD, EtcdCluster, Member, new_prefix
 from linearizability import History
 from relay import Relay
-from running import Start, Sttpd
+from running import Start, Sttpd, starter
 from test_etcd import options
 from test_linearizable import ACTIONS, PATHS
 
