@@ -172,7 +172,7 @@ def details(server: Server) -> Iterator[str]:
     """What cannot be added up: this process's listeners, workers, worst connections and threads."""
     for listener in server.listeners.values():
         yield f"listener {listener.address}: {listener.accepted} accepted, {listener.pauses} pauses"
-    yield f"workers: {server.service!r}"
+    yield f"workers: {server.backend!r}"
     yield f"reactor: {server.reactor!r}"
     for name, times in sorted(server.events.totals.items()):
         yield f"so far {name}: {times}"

@@ -56,7 +56,7 @@ class Asking:
         if refusal is not None:
             refuse(problem(call.request, 403, f"{refusal[0].upper()}{refusal[1:]}."))
             return
-        cached = self._server.service.cached(parsed)
+        cached = self._server.answerer.cached(parsed)
         if cached is not None:
             then(parse_reply(cached), cached)
         else:
@@ -70,7 +70,7 @@ class Asking:
         return None if rights is None else rights.refusal(parsed.path, parsed.action.is_write)
 
     def _start(self, call: Call, parsed: SttpRequest, then: Then, refuse: Callable[[Response], None]) -> None:
-        service = self._server.service
+        answerer = self._server.answerer
 
         def done(data: bytes) -> None:
             try:
@@ -79,8 +79,8 @@ class Asking:
                 log.exception("a reply could not be answered")
                 refuse(problem(call.request, 500, "The server has failed; its log has more."))
 
-        if not service.start(parsed, done, call.exchange.connection):
-            service.when_room(parsed, lambda: self._start(call, parsed, then, refuse))
+        if not answerer.start(parsed, done, call.exchange.connection):
+            answerer.when_room(parsed, lambda: self._start(call, parsed, then, refuse))
 
 
 def sttp_path(target: str) -> bytes | str:

@@ -94,7 +94,7 @@ class Gateway:
         # who may read what.
         everybody_reads = server.policy is None or server.policy.everybody_reads
         is_quick = everybody_reads and server.access_log is None
-        self._answers.use(server.service.fast_way() if is_quick else None)
+        self._answers.use(server.answerer.fast_way() if is_quick else None)
 
     def drain(self) -> None:
         self.is_draining = True

@@ -46,6 +46,6 @@ class Health:
                 detail = reply.message or "the docroot is missing"
                 exchange.answer(problem(request, 503, f"The store cannot be read: {detail}.", _NEVER_CACHED))
 
-        if not self._server.service.start(_PROBE, told, exchange.connection):
+        if not self._server.answerer.start(_PROBE, told, exchange.connection):
             return problem(request, 503, "The store has too much to do.", _NEVER_CACHED)
         return None

@@ -43,8 +43,9 @@ class Answerer(Protocol):
     """Whether writes that are started one after the other are carried out in that order. Where they are not, the next
     write of a session waits for the reply to the one before."""
 
-    def fast_way(self, asker: Asker) -> FastWay:
-        """Asked for when the asker begins, and again whenever what it may do, or the configuration, has changed."""
+    def fast_way(self, asker: Asker | None = None) -> FastWay:
+        """Asked for when the asker begins, and again whenever what it may do, or the configuration, has changed.
+        Without an asker nobody can be answered later."""
 
     def cached(self, request: Request) -> bytes | None:
         """The reply to one SHOW, where it is known already."""

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 
 class Change:
-    """`settings`, and what they take: `tls` (None: as it was), `access_log`, and all `endpoints` to listen on."""
+    """`settings`, and what they take: `tls` (None: as it was), `access_log`, what the backend has prepared, and all
+    `endpoints` to listen on."""
 
     def __init__(self, server: Server, settings: Settings, endpoints: Collection[Endpoint]) -> None:
         """In any thread. Raises StartError, with nothing left open."""
@@ -29,6 +30,7 @@ class Change:
         self.settings = settings
         self.endpoints = endpoints
         self.tls = tls_context_of(settings, endpoints)
+        self.of_backend = server.backend.prepare(settings)
         self.access_log = server.access_log
         self._opened: AccessLog | None = None
         if differences(TABLE, server.settings, settings, ("log.access", "log.format")):

@@ -28,7 +28,7 @@ ACCESS_DROPPED: Final = "access_log_dropped"
 
 def samples_of(server: Server) -> Iterator[Sample]:
     """Of this process alone. The server has been started. Belongs to the reactor's thread."""
-    yield from server.service.samples()
+    yield from server.backend.samples()
     yield from _of_connections(server)
     yield from _of_tls(server)
     lines = server.events.totals[ACCESS_DROPPED] + (0 if server.access_log is None else server.access_log.dropped)

@@ -21,17 +21,17 @@ from sttp_reactor.store.base import Store
 from sttp_reactor.store.disk.claim import Claim
 from sttp_reactor.sttp.access import Policy
 from sttp_reactor.sttp.access_log import AccessLog
-from sttp_reactor.sttp.cache import Cache
+from sttp_reactor.sttp.answerer import Answerer
+from sttp_reactor.sttp.backend import Backend
 from sttp_reactor.sttp.change import Change
 from sttp_reactor.sttp.door import Door
+from sttp_reactor.sttp.files import Files
 from sttp_reactor.sttp.keys import TABLE
 from sttp_reactor.sttp.listening import endpoints_of, tls_context_of, unix_mode_of
 from sttp_reactor.sttp.refusal import REFUSALS_LINGERING, Refusal
 from sttp_reactor.sttp.samples import ACCESS_DROPPED, samples_of
-from sttp_reactor.sttp.service import Service
 from sttp_reactor.sttp.session import Session, SessionLimits
 from sttp_reactor.sttp.settings import Settings
-from sttp_reactor.sttp.stores import make_store
 from sttp_reactor.sttp.team import Member
 from sttp_reactor.sttp.unsent import Unsent
 from sttp_reactor.wire.encoder import encode_response
@@ -58,6 +58,9 @@ _CROWDED: Final = encode_response(server_error(NO_PATH, "too many connections fr
 class Server:
     """One STTP server on one reactor. `start`, then `reactor.run`, then `close`."""
 
+    answerer: Answerer
+    """Of the backend. Once it is open."""
+
     def __init__(
         self,
         settings: Settings,
@@ -69,16 +72,16 @@ class Server:
         tls: TlsContext | None = None,
         claim: Claim | None = None,
         open_door: Callable[[Server], Door] | None = None,
+        make_backend: Callable[[Server], Backend] | None = None,
     ) -> None:
         """`store` can be given, for tests and for embedding; `reactor`, which others may be on, and which whoever made
-        it closes; `team` where several processes serve one
-        docroot; `sockets`, listening already, where somebody else has bound them and removes a Unix socket's file;
-        `tls`, where the files it is made of have been read already; `claim`, where others serve the same docroot;
-        `open_door`, which raises StartError, for what is spoken where an endpoint's `kind` is not empty."""
+        it closes; `team` where several processes serve together; `sockets`, listening already, where somebody else has
+        bound them and removes a Unix socket's file; `tls`, where the files it is made of have been read already;
+        `claim`, where others serve the same docroot; `open_door`, which raises StartError, for what is spoken where an
+        endpoint's `kind` is not empty; `make_backend` where it is no server of files."""
         self.settings = settings
         self.reactor = Reactor() if reactor is None else reactor
         self._owns_reactor = reactor is None
-        self._store = make_store(settings, claim) if store is None else store
         self.session_limits = session_limits(settings)
         self.policy = _policy(settings)
         self._crowd = Crowd(settings.limits.max_connections_per_address)
@@ -89,7 +92,7 @@ class Server:
         self._refusals: set[Refusal] = set()
         self.listeners: dict[Endpoint, Listener] = {}
         self.events = Throttle(self.reactor, log)
-        self._team = team
+        self.team = team
         self._sockets = sockets
         self._stopping = False
         self._on_drained: Callable[[], None] | None = None
@@ -99,6 +102,7 @@ class Server:
         self.registry.add(self.samples)
         self._open_door = open_door
         self.door: Door | None = None  # made when it is first needed
+        self.backend: Backend = Files(self, store, claim) if make_backend is None else make_backend(self)
 
     @property
     def addresses(self) -> list[str]:
@@ -108,18 +112,17 @@ class Server:
     @property
     def connections(self) -> int:
         """Of all processes together, where there are several; those that are still shaking hands count."""
-        return self._connections_here if self._team is None else self._team.connections
+        return self._connections_here if self.team is None else self.team.connections
 
     def start(self) -> None:
-        """Open the store, start the workers, listen. Raises StartError, with nothing left open."""
+        """Open what stands behind, listen. Raises StartError, with nothing left open."""
         settings = self.settings
         try:
             if self.tls is None:
                 self.tls = tls_context_of(settings, self._sockets or ())
             self.access_log = self.open_access_log(settings)
-            cache = self.make_cache(settings)
-            self.service = Service(self.reactor, self._store, cache, settings.disk_threads, self._team, self.events)
-            self._store.open(self.service.changed_elsewhere)
+            self.backend.open()
+            self.answerer = self.backend.answerer
             endpoints = endpoints_of(settings) if self._sockets is None else list(self._sockets)
             self.prepare_door(endpoints)
             bind_one = partial(bind_here, unix_mode=unix_mode_of(settings))
@@ -182,11 +185,7 @@ class Server:
         if patience is None:
             patience = self.settings.shutdown_timeout
         patience = _LAST_SECONDS if self._hurried else patience
-        ended = not hasattr(self, "service") or self.service.close(patience)
-        if ended:
-            self._store.close()
-        else:
-            log.warning("the disk did not answer in time; its work is left to the next start")
+        ended = self.backend.close(patience)
         if self.access_log is not None:
             self.access_log.close()
         if self._owns_reactor:
@@ -212,9 +211,8 @@ class Server:
         """Go on with what a change brings; it calls this itself. `sockets` are those of the endpoints that are new."""
         settings = change.settings
         before, self.settings = self.settings, settings
-        cache = self.service.cache
-        self._take_cache(before)
-        self._take_log_and_limits(change.access_log, has_other_cache=self.service.cache is not cache)
+        has_other_way = self.backend.take(settings, change.of_backend)
+        self._take_log_and_limits(change.access_log, has_other_way=has_other_way)
         if differences(TABLE, before, settings, _ACCESS):
             self._take_access(settings)
         self.handshakes.timeout = settings.limits.handshake_timeout
@@ -226,20 +224,10 @@ class Server:
         self.listen(sockets)
         self.stop_listening([each for each in self.listeners if each not in change.endpoints], accept_waiting=True)
 
-    def _take_cache(self, before: Settings) -> None:
-        service, cache, longest = self.service, self.settings.cache, self.settings.limits.max_line
-        if cache == before.cache and longest == before.limits.max_line:
-            return
-        if service.cache is not None and cache.enabled:
-            service.cache.set_limits(cache.max_files, cache.max_size, cache.expiration, longest_key=longest)
-            service.use_cache(service.cache)
-        else:
-            service.use_cache(self.make_cache(self.settings))
-
-    def _take_log_and_limits(self, access_log: AccessLog | None, *, has_other_cache: bool) -> None:
+    def _take_log_and_limits(self, access_log: AccessLog | None, *, has_other_way: bool) -> None:
         former, self.access_log = self.access_log, access_log
         limits = session_limits(self.settings)
-        if limits != self.session_limits or former is not access_log or has_other_cache:
+        if limits != self.session_limits or former is not access_log or has_other_way:
             self.session_limits = limits
             for session in list(self.sessions):
                 session.reconfigure(limits, access_log)
@@ -259,13 +247,6 @@ class Server:
     def open_access_log(self, settings: Settings) -> AccessLog | None:
         """Raises StartError."""
         return AccessLog(self.reactor, settings.log.access, settings.log.format) if settings.log.access else None
-
-    def make_cache(self, settings: Settings) -> Cache | None:
-        cache = settings.cache
-        if not cache.enabled:
-            return None
-        longest = settings.limits.max_line
-        return Cache(cache.max_files, cache.max_size, cache.expiration, self.reactor.clock, longest_key=longest)
 
     def prepare_door(self, endpoints: Iterable[Endpoint]) -> None:
         """See to it that what these endpoints speak can be spoken. Raises StartError."""
@@ -348,14 +329,14 @@ class Server:
             return self._refuse(_FULL)
         session = Session(
             self.reactor,
-            self.service,
+            self.answerer,
             self.session_limits,
             self._session_lost,
             self.access_log,
             self._session_timed_out,
             self.policy,
             self.unsent,
-            self.service.counts.of_sessions,
+            self.backend.counts.of_sessions,
         )
         self.sessions.add(session)
         self._count_connections()
@@ -370,8 +351,8 @@ class Server:
         return Refusal(self.reactor, self._refusals, b"" if endpoint.tls else line)
 
     def _count_connections(self) -> None:
-        if self._team is not None:
-            self._team.set_connections(self._connections_here)
+        if self.team is not None:
+            self.team.set_connections(self._connections_here)
 
     def _session_lost(self, session: Session) -> None:
         self.sessions.discard(session)
@@ -395,7 +376,7 @@ class Server:
     def _stop_if_empty(self) -> None:
         if not self._stopping or self._open_here:
             return
-        if self.service.under_way:
+        if self.backend.under_way:
             # For a client that has left, but a write is a write. Waiting here, a second signal is still heard.
             self.reactor.call_later(_LOOK_AGAIN_SECONDS, self._stop_if_empty)
         else:

@@ -26,7 +26,7 @@ class Service:
 
 class Server:
     policy = None
-    service = Service()
+    answerer = Service()
 
 
 class Exchange:

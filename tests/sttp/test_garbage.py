@@ -67,4 +67,4 @@ def test_connections_leave_no_garbage(tmp_path: Path, tls: bool) -> None:
             gc.garbage.clear()
             gc.enable()
     assert left == []
-    assert server.service.counts.writes == CONNECTIONS
+    assert server.backend.counts.writes == CONNECTIONS

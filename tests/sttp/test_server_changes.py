@@ -69,7 +69,7 @@ class Running:
 
     def until_read(self) -> None:
         """Turns until the store has been asked, and the answer sent."""
-        while not self.server.service.counts.reads:
+        while not self.server.backend.service.counts.reads:
             self.turns(1)
         self.turns()
 
@@ -304,7 +304,7 @@ def test_only_our_own_write_timeout_counts_as_one(talk: Talk, error: Exception |
 
 
 def test_the_cache_is_swept_by_its_new_expiration(running: Running, tmp_path: Path) -> None:
-    service = running.server.service
+    service = running.server.backend.service
     assert service.cache is not None
     service.cache.put(b"SHOW /a\n", b"x", running.clock.now)
     change_over(running.server, settings(tmp_path, cache__expiration="2s"))
@@ -329,7 +329,7 @@ def test_open_connections_go_on_with_the_cache_that_there_is(running: Running, t
 def test_a_cache_that_is_off_has_nothing_to_sweep(
     running: Running, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    service = running.server.service
+    service = running.server.backend.service
     assert service.cache is not None
     service.cache.put(b"SHOW /a\n", b"x", running.clock.now)
     service.use_cache(service.cache)
