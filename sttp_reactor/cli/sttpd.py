@@ -60,9 +60,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _serve(loaded: config.Loaded[Settings], read_again: Callable[[], config.Loaded[Settings]]) -> int:
-    from sttp_reactor.daemon.run import run  # late: checking a configuration needs no server
+    # Late: checking a configuration needs no server.
+    from sttp_reactor.daemon.kind import FILES
+    from sttp_reactor.daemon.run import run
 
-    return run(loaded.settings, origin=loaded.source, read_again=read_again)
+    return run(FILES, loaded.settings, origin=loaded.source, read_again=read_again)
 
 
 def _log_style(settings: Settings) -> tuple[str, str]:

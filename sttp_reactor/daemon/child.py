@@ -15,6 +15,7 @@ from sttp_reactor.daemon import logs
 from sttp_reactor.daemon.background import Background
 from sttp_reactor.daemon.control import Control, Message
 from sttp_reactor.daemon.doors import open_gateway
+from sttp_reactor.daemon.kind import ServerKind
 from sttp_reactor.daemon.report import details, report
 from sttp_reactor.daemon.running import Running
 from sttp_reactor.daemon.samples import Pulse, process_samples
@@ -50,6 +51,7 @@ Plan = tuple[Settings, list[Endpoint], list[Endpoint]]
 
 
 def serve(
+    kind: ServerKind,
     settings: Settings,
     sockets: Sockets,
     member: Member,
@@ -67,13 +69,21 @@ def serve(
     """
     with logs.waiting_for_nobody(), contextlib.closing(Reactor()) as reactor:
         server = Server(
-            settings, reactor=reactor, team=member, sockets=sockets, tls=tls, claim=claim, open_door=open_gateway
+            settings,
+            reactor=reactor,
+            team=member,
+            sockets=sockets,
+            tls=tls,
+            claim=claim,
+            open_door=open_gateway,
+            make_backend=kind.make_backend,
         )
         running = Running(reactor, [server], lambda: server.settings.shutdown_timeout)
-        return _serve(running, server, member, control, blocked, sign_seconds)
+        return _serve(kind, running, server, member, control, blocked, sign_seconds)
 
 
 def _serve(
+    kind: ServerKind,
     running: Running,
     server: Server,
     member: Member,
@@ -95,7 +105,7 @@ def _serve(
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
         server.reactor.on_signal(signal.SIGUSR1, server.reopen_logs)
-        server.reactor.on_signal(signal.SIGUSR2, lambda: log_report(server, registry))
+        server.reactor.on_signal(signal.SIGUSR2, lambda: log_report(kind, server, registry))
         beat(server, member, BEAT_SECONDS if sign_seconds is None else min(BEAT_SECONDS, sign_seconds / 2))
         Pulse(server.reactor, registry)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, blocked)
@@ -114,8 +124,8 @@ def registry_of(server: Server) -> Registry:
     return server.registry
 
 
-def log_report(server: Server, registry: Registry) -> None:
-    logs.block(log, "the state of the server:", report(server, registry))
+def log_report(kind: ServerKind, server: Server, registry: Registry) -> None:
+    logs.block(log, "the state of the server:", report(kind.name, server, registry))
 
 
 def beat(server: Server, member: Member, seconds: float) -> None:

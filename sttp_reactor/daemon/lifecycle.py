@@ -12,13 +12,12 @@ from typing import Final, NamedTuple
 
 from sttp_reactor.config import ConfigError, Difference, Loaded, as_yaml, differences, keep
 from sttp_reactor.daemon import logs
+from sttp_reactor.daemon.kind import ServerKind
 from sttp_reactor.daemon.systemd import Notifier
 from sttp_reactor.errors import StartError
 from sttp_reactor.metrics import COUNTER, GAUGE, Sample
-from sttp_reactor.sttp.keys import TABLE
 from sttp_reactor.sttp.listening import LISTENING
 from sttp_reactor.sttp.settings import Settings
-from sttp_reactor.sttp.stores import name_of_store
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +55,7 @@ class Lifecycle:
 
     def __init__(
         self,
+        kind: ServerKind,
         settings: Settings,
         origin: str,
         read_again: Callable[[], Loaded[Settings]],
@@ -65,11 +65,12 @@ class Lifecycle:
     ) -> None:
         """`origin` names the configuration; `read_again` loads it anew, and raises ConfigError; `activated` tells that
         the sockets were handed to us, so that no setting says where to listen."""
+        self.kind = kind
         self.settings = settings
         self._origin = origin
         self._read_again = read_again
         self._notifier = notifier
-        self._fixed = [*TABLE.fixed, *(LISTENING if activated else ())]
+        self._fixed = [*kind.table.fixed, *(LISTENING if activated else ())]
         self._addresses = ""
         self._reloads = {"success": 0, "failure": 0}
         self._is_reloaded = True  # as the configuration is, or was when it was last read
@@ -84,8 +85,8 @@ class Lifecycle:
 
     def ready(self, addresses: Iterable[str]) -> None:
         self._addresses = ", ".join(addresses)
-        store = name_of_store(self.settings)
-        log.info("ready: listening on %s; %s; configuration %s", self._addresses, store, self._origin)
+        served = self.kind.describe(self.settings)
+        log.info("ready: listening on %s; %s; configuration %s", self._addresses, served, self._origin)
         self._notifier.ready(f"listening on {self._addresses}")
 
     def alive(self) -> None:
@@ -100,7 +101,7 @@ class Lifecycle:
 
     def read(self) -> Wanted:
         """Read the configuration again. In any thread. Raises ConfigError."""
-        return Wanted(*keep(TABLE, self.settings, self._read_again().settings, self._fixed))
+        return Wanted(*keep(self.kind.table, self.settings, self._read_again().settings, self._fixed))
 
     def reload(self, change_over: Callable[[], tuple[Wanted, Iterable[str]]]) -> None:
         """Have what was read put in force. `change_over` does that and returns it with the addresses listened on; where
@@ -138,7 +139,7 @@ class Lifecycle:
         (settings, refused), addresses = change_over()
         self._addresses = ", ".join(addresses)
         logs.set_up(settings.log.level, settings.log.format)
-        changes = differences(TABLE, self.settings, settings)
+        changes = differences(self.kind.table, self.settings, settings)
         self.settings = settings
         for key, before, after in refused:
             log.warning("%s stays %s; it takes a restart to make it %s", key, as_yaml(before), as_yaml(after))

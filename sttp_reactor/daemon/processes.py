@@ -53,7 +53,7 @@ from sttp_reactor.profiling import stacks
 from sttp_reactor.sttp.access_log import check_access_log
 from sttp_reactor.sttp.listening import endpoints_of, tls_context_of, unix_mode_of
 from sttp_reactor.sttp.settings import Settings
-from sttp_reactor.sttp.stores import Claim, take_store
+from sttp_reactor.sttp.stores import Claim
 from sttp_reactor.sttp.team import Team
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ class Parent:
             self._tls = tls_context_of(self._settings, self._held)
             if self._activated is None:
                 self._held = self._bind(endpoints_of(self._settings), self._settings)
-            take_store(self._settings, self._claim)
+            self._lifecycle.kind.take(self._settings, self._claim)
             # Each child opens these; here it is known why one cannot.
             check_access_log(self._settings.log.access)
             check_doors(self._settings)
@@ -231,7 +231,15 @@ class Parent:
             sock.close()
         sign_seconds = self._lifecycle.sign_seconds
         return child.serve(
-            self._settings, sockets, self._team.member(index), control, _WATCHED, sign_seconds, self._tls, self._claim
+            self._lifecycle.kind,
+            self._settings,
+            sockets,
+            self._team.member(index),
+            control,
+            _WATCHED,
+            sign_seconds,
+            self._tls,
+            self._claim,
         )
 
     # -- Signals --
@@ -342,7 +350,7 @@ class Parent:
 
     def _report(self) -> None:
         faults = self._children.order(child.PUBLISH)
-        lines = list(summary(self._registry.samples(), self._settings))
+        lines = list(summary(self._lifecycle.kind.name, self._registry.samples(), self._settings))
         lines += [repr(each) for each in (*self._children, *self._children.starting)]
         lines += [f"process {index} will be started again" for _, index in self._restarts]
         logs.block(log, "the state of the server:", [*lines, *faults, *stacks()])

@@ -23,9 +23,9 @@ from sttp_reactor.sttp.settings import Settings
 _MOST_CONNECTIONS: Final = 20
 
 
-def report(server: Server, registry: Registry) -> Iterator[str]:
-    """Of a process that is asked itself."""
-    yield from summary(registry.samples(), server.settings)
+def report(name: str, server: Server, registry: Registry) -> Iterator[str]:
+    """Of a process that is asked itself; `name` is the program's."""
+    yield from summary(name, registry.samples(), server.settings)
     yield from details(server)
 
 
@@ -50,27 +50,28 @@ class _Values:
         return int(self.value(name, *labels))
 
 
-def summary(samples: Iterable[Sample], settings: Settings) -> Iterator[str]:
+def summary(name: str, samples: Iterable[Sample], settings: Settings) -> Iterator[str]:
     """One screen for a person. `samples` are the totals of all processes, `settings` those in force."""
     values = _Values(samples)
-    yield _life(values)
+    yield _life(name, values)
     yield _connections(values, settings)
     yield _traffic(values)
     if settings.tls.certificate is not None:
         yield _handshakes(values)
     yield from _requests(values)
-    yield _cache(values, settings)
-    yield _disk(values)
+    if values.of("sttp_requests_waiting"):  # one that has files
+        yield _cache(values, settings)
+        yield _disk(values)
     yield _loop(values)
     yield f"trouble: {_trouble(values)}"
 
 
-def _life(values: _Values) -> str:
+def _life(name: str, values: _Values) -> str:
     started_at = values.value("process_start_time_seconds")
     memory = values.value("process_resident_memory_bytes") / 1e6
     seconds = values.value("process_cpu_seconds_total")
     return (
-        f"sttpd {__version__}, up {_duration(time.time() - started_at)} (since {timestamp(started_at)});"
+        f"{name} {__version__}, up {_duration(time.time() - started_at)} (since {timestamp(started_at)});"
         f" memory {memory:.1f} MB, CPU {seconds:.1f} s"
     )
 
@@ -172,7 +173,7 @@ def details(server: Server) -> Iterator[str]:
     """What cannot be added up: this process's listeners, workers, worst connections and threads."""
     for listener in server.listeners.values():
         yield f"listener {listener.address}: {listener.accepted} accepted, {listener.pauses} pauses"
-    yield f"workers: {server.backend!r}"
+    yield from server.backend.details()
     yield f"reactor: {server.reactor!r}"
     for name, times in sorted(server.events.totals.items()):
         yield f"so far {name}: {times}"

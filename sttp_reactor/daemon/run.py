@@ -11,11 +11,13 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from functools import partial
+from typing import Any
 
 from sttp_reactor.config import Loaded
 from sttp_reactor.daemon import logs
 from sttp_reactor.daemon.child import log_report, registry_of
 from sttp_reactor.daemon.doors import open_gateway
+from sttp_reactor.daemon.kind import ServerKind
 from sttp_reactor.daemon.lifecycle import SIGNALS, Lifecycle, signals_blocked
 from sttp_reactor.daemon.processes import Parent
 from sttp_reactor.daemon.ration import Ration
@@ -28,12 +30,11 @@ from sttp_reactor.metrics import Registry
 from sttp_reactor.net.endpoints import Sockets
 from sttp_reactor.net.reactor import Reactor
 from sttp_reactor.sttp.server import Server
-from sttp_reactor.sttp.settings import Settings
 
 log = logging.getLogger(__name__)
 
 
-def run(settings: Settings, *, origin: str, read_again: Callable[[], Loaded[Settings]]) -> int:
+def run(kind: ServerKind, settings: Any, *, origin: str, read_again: Callable[[], Loaded[Any]]) -> int:
     """Serve until SIGTERM or SIGINT. Returns the exit code; raises StartError when the server cannot start.
 
     `origin` names the configuration that was read, for the line that says we are ready; `read_again` reads it anew for
@@ -49,7 +50,7 @@ def run(settings: Settings, *, origin: str, read_again: Callable[[], Loaded[Sett
         stack.enter_context(_fatal_errors_told())
         notifier = stack.enter_context(contextlib.closing(Notifier()))
         activated = activated_endpoints(activated_sockets())
-        lifecycle = Lifecycle(settings, origin, read_again, notifier, activated=activated is not None)
+        lifecycle = Lifecycle(kind, settings, origin, read_again, notifier, activated=activated is not None)
         if settings.processes > 1:
             return Parent(lifecycle, activated).run()
         return _run_alone(lifecycle, activated)
@@ -69,7 +70,13 @@ def _prepare_interpreter() -> None:
 
 def _run_alone(lifecycle: Lifecycle, activated: Sockets | None) -> int:
     with signals_blocked(), contextlib.closing(Reactor()) as reactor:
-        server = Server(lifecycle.settings, reactor=reactor, sockets=activated, open_door=open_gateway)
+        server = Server(
+            lifecycle.settings,
+            reactor=reactor,
+            sockets=activated,
+            open_door=open_gateway,
+            make_backend=lifecycle.kind.make_backend,
+        )
         running = Running(reactor, [server], lambda: lifecycle.settings.shutdown_timeout)
         running.start()
         try:
@@ -113,7 +120,7 @@ def _listen_to_signals(
         signal.SIGINT: partial(stop, signal.SIGINT),
         signal.SIGHUP: Ration(reactor, reload, RELOAD_PAUSE_SECONDS).ask,
         signal.SIGUSR1: server.reopen_logs,
-        signal.SIGUSR2: lambda: log_report(server, registry),
+        signal.SIGUSR2: lambda: log_report(lifecycle.kind, server, registry),
     }
     for number, handler in handlers.items():
         reactor.on_signal(number, handler)

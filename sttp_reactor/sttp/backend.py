@@ -37,5 +37,8 @@ class Backend(Protocol):
     def samples(self) -> Iterable[Sample]:
         """For metrics. Once it is open."""
 
+    def details(self) -> Iterable[str]:
+        """Lines for an operator who asks what it is doing. Once it is open."""
+
     def close(self, patience: float) -> bool:
         """Release everything within `patience` seconds. False where something of it was still at work by then."""

@@ -69,6 +69,9 @@ class Files:
     def samples(self) -> Iterable[Sample]:
         return self.service.samples()
 
+    def details(self) -> Iterable[str]:
+        yield f"workers: {self.service!r}"
+
     def close(self, patience: float) -> bool:
         ended = not hasattr(self, "service") or self.service.close(patience)
         if ended:
@@ -84,6 +87,3 @@ class Files:
         longest = settings.limits.max_line
         clock = self._server.reactor.clock
         return Cache(cache.max_files, cache.max_size, cache.expiration, clock, longest_key=longest)
-
-    def __repr__(self) -> str:
-        return repr(self.service)

@@ -32,7 +32,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Calls:
     """The calls of a server that stops at once; where there are none, nothing was started."""
     made: Calls = []
 
-    def run(settings: Settings, *, origin: str, read_again: Any) -> int:
+    def run(_kind: Any, settings: Settings, *, origin: str, read_again: Any) -> int:
         made.append((settings, origin))
         return 0
 
@@ -177,7 +177,7 @@ def test_what_is_printed_in_ascii_loads_again_too(calls: Calls, monkeypatch: pyt
 def test_the_log_is_set_up_before_the_server_runs(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def run(settings: Settings, *, origin: str, read_again: Any) -> int:
+    def run(_kind: Any, settings: Settings, *, origin: str, read_again: Any) -> int:
         logging.getLogger("sttp_reactor.sttp.server").debug("hello")
         return 0
 
@@ -191,7 +191,7 @@ def test_the_log_is_set_up_before_the_server_runs(
 def test_the_pid_file_is_there_while_the_server_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     held = []
 
-    def run(settings: Settings, *, origin: str, read_again: Any) -> int:
+    def run(_kind: Any, settings: Settings, *, origin: str, read_again: Any) -> int:
         held.append(Path("pid").exists())
         return 3
 
@@ -216,7 +216,7 @@ def test_a_server_that_cannot_start(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    def run(settings: Settings, *, origin: str, read_again: Any) -> int:
+    def run(_kind: Any, settings: Settings, *, origin: str, read_again: Any) -> int:
         raise error
 
     install(monkeypatch, run)

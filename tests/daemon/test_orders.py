@@ -19,6 +19,7 @@ from sttp_reactor.daemon import logs
 from sttp_reactor.daemon.child import APPLY, CANCEL, PREPARE, REPORT, Orders
 from sttp_reactor.daemon.children import Child
 from sttp_reactor.daemon.control import Control
+from sttp_reactor.daemon.kind import FILES
 from sttp_reactor.daemon.lifecycle import Lifecycle
 from sttp_reactor.daemon.processes import Parent
 from sttp_reactor.daemon.running import Running
@@ -198,7 +199,9 @@ class Bound:
 
     def __init__(self, tmp_path: Path) -> None:
         start = settings(tmp_path)
-        lifecycle = Lifecycle(start, "defaults", lambda: Loaded(TABLE, start, {}, ""), Notifier({}), activated=False)
+        lifecycle = Lifecycle(
+            FILES, start, "defaults", lambda: Loaded(TABLE, start, {}, ""), Notifier({}), activated=False
+        )
         self.parent = cast(Any, Parent(lifecycle))
         self.children = Obedient()
         self.parent._children = self.children
