@@ -314,7 +314,7 @@ class Connection:
             self._reactor.unregister(self._sock)
             self._interest = 0
         self._sock.close()
-        self._outgoing = None
+        self._blocked = True  # nothing more is sent; what never was is known until the protocol has been told
         for timer in (self._linger_timer, self._progress_timer):
             if timer is not None:
                 timer.cancel()
@@ -327,7 +327,10 @@ class Connection:
         """Tell the protocol, and let go of it. What it knows of is freed now, and need not be found by a garbage
         collection: one that looks at some ten thousand connections takes 50 ms."""
         protocol, self._protocol = self._protocol, _NOBODY
-        protocol.connection_lost(error)
+        try:
+            protocol.connection_lost(error)
+        finally:
+            self._outgoing = None
 
     def _update_interest(self) -> None:
         """Tell the selector, if there is news. No interest at all means no registration: selectors knows no zero."""

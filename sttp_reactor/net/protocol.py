@@ -32,7 +32,7 @@ class Transport(Interface):
         more than it will be given."""
 
     def bytes_unsent(self) -> int:
-        """Bytes written that the kernel has not taken yet."""
+        """Bytes written that the kernel has not taken yet; in `connection_lost`, those that it never will."""
 
     def close(self) -> None:
         """Send what is buffered, then close; what still arrives is dropped."""
