@@ -43,9 +43,10 @@ LAYERS = {
     "client": f"{GROUND} wire",
     "load": f"{GROUND} wire client",
     "sttp": f"{GROUND} metrics net wire config store",
+    "proxy": f"{GROUND} metrics net wire config client sttp",
     "gateway": f"{GROUND} metrics profiling net http wire config store sttp",
     "daemon": f"{GROUND} metrics profiling net config sttp gateway",
-    "cli": f"{GROUND} command net wire config client load sttp daemon",
+    "cli": f"{GROUND} command net wire config client load sttp proxy daemon",
     "services": f"{GROUND} command net http",
     "__main__": "cli",
 }

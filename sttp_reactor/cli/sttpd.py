@@ -75,12 +75,9 @@ def _obstacles(settings: Settings) -> Iterator[StartError]:
     # Late: printing a configuration needs no server.
     from sttp_reactor.daemon.doors import check_doors
     from sttp_reactor.sttp.check import obstacles
+    from sttp_reactor.sttp.stores import check_store
 
-    yield from obstacles(settings)
-    try:
-        check_doors(settings)
-    except StartError as error:
-        yield error
+    yield from obstacles(settings, (check_store, check_doors))
 
 
 _PROGRAM = Program("sttpd", DOC, "cache.max_files=500", TABLE, _serve, _FLAGS, _obstacles, _log_style)

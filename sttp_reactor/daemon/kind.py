@@ -22,7 +22,7 @@ class ServerKind:
     name: str
     table: Table[Any]
     describe: Callable[[Any], str]
-    take: Callable[[Any, Claim], None] = lambda settings, claim: None
+    take: Callable[[Any, Claim], object] = lambda settings, claim: None
     make_backend: Callable[[Server], Backend] | None = None
 
 

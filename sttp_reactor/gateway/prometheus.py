@@ -33,6 +33,8 @@ HELP: Final = {
     "sttp_http_requests_total": "Requests that came by HTTP, by method and status.",
     "sttp_log_lines_dropped_total": "Lines that nobody took in time, by log.",
     "sttp_reactor_lag_seconds": "How late timers come: for how long everything else had to wait.",
+    "sttp_proxy_retries_under_way": "Requests that were repeated and are not answered yet.",
+    "sttp_proxy_unanswered_total": "Requests that were answered 500 because no server has answered them.",
     "sttp_received_bytes_total": "Bytes received by all connections.",
     "sttp_reload_success": "Whether the configuration that is in force is the last one read.",
     "sttp_reload_success_timestamp_seconds": "When it was read, as seconds of the epoch.",
@@ -44,6 +46,14 @@ HELP: Final = {
     "sttp_store_errors_total": "Operations of the store that failed.",
     "sttp_tls_handshakes_total": "TLS handshakes, by result.",
     "sttp_tls_handshakes_under_way": "TLS handshakes that are under way.",
+    "sttp_upstream_duration_seconds": "From a request's being sent to a server to its reply, by server.",
+    "sttp_upstream_ejections_total": "How often a server was left out for a while, because requests failed in a row.",
+    "sttp_upstream_failures_total": "Requests that a server did not answer, or answered 500.",
+    "sttp_upstream_outstanding": "Requests that a server has been asked and has not answered.",
+    "sttp_upstream_requests_total": "Requests that a server has answered.",
+    "sttp_upstream_retries_total": "Requests that were repeated because this server had failed them.",
+    "sttp_upstream_unknown_total": "Writes of which nobody knows whether this server has carried them out.",
+    "sttp_upstream_up": "Whether a server is asked, by server.",
     "sttp_unsent_bytes": "Bytes that peers have asked for and do not read.",
 }
 _PARTS: Final = ("_bucket", "_sum", "_count")

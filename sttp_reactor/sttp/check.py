@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Final
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Final
 
 from sttp_reactor.errors import StartError
 from sttp_reactor.sttp.access_log import check_access_log
 from sttp_reactor.sttp.listening import endpoints_of, tls_context_of
 from sttp_reactor.sttp.settings import Settings
-from sttp_reactor.sttp.stores import check_store
 
-_CHECKS: Final[tuple[Callable[[Settings], object], ...]] = (
+_Check = Callable[[Any], object]
+
+_CHECKS: Final[tuple[_Check, ...]] = (
     lambda settings: tls_context_of(settings),
-    check_store,
     lambda settings: check_access_log(settings.log.access),
     endpoints_of,
 )
 
 
-def obstacles(settings: Settings) -> Iterator[StartError]:
-    """All that would keep a server from starting, of what can be known before it binds. Blocks on name resolution."""
-    for check in _CHECKS:
+def obstacles(settings: Settings, checks: Iterable[_Check]) -> Iterator[StartError]:
+    """All that would keep a server from starting, of what can be known before it binds: `checks` are those of its kind.
+    Blocks on name resolution."""
+    for check in (*_CHECKS, *checks):
         try:
             check(settings)
         except StartError as error:

@@ -24,7 +24,7 @@ STTPD = [sys.executable, "-c", "import sys; from sttp_reactor.cli.sttpd import m
 # The whole of these tests holds for a server of several processes, too: STTP_TEST_PROCESSES=2 says how many.
 PROCESSES = os.environ.get("STTP_TEST_PROCESSES", "")
 
-_READY = re.compile(r'ready: listening on (.+); (?:docroot|etcd) (.+); configuration ([^"\n]+)')
+_READY = re.compile(r'ready: listening on (.+); (?:docroot|etcd|servers) (.+); configuration ([^"\n]+)')
 
 
 class Sttpd:

@@ -50,13 +50,14 @@ class Copy:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.ports = {port: str(free_port()) for port in ("8080", "8081", "7777", "7007")}
+        self.ports = {port: str(free_port()) for port in ("8080", "8081", "8001", "8002", "8010", "7777", "7007")}
         for name in ("server.pem", "server.key", "ca.pem"):
             shutil.copy(ROOT / "tests" / "tls" / name, folder / name.replace("ca", "clients"))
         commands = folder / "bin"
         commands.mkdir()
-        for name in ("sttpd", "sttpc", "sttpbench"):
-            self._write_command(commands / name, f"from sttp_reactor.cli.{name} import main; sys.exit(main())")
+        for name in ("sttpd", "sttpc", "sttpbench", "sttp-proxy"):
+            module = name.replace("-", "_")
+            self._write_command(commands / name, f"from sttp_reactor.cli.{module} import main; sys.exit(main())")
         # No link: an interpreter that is called by one does not find its virtual environment.
         (commands / "python").write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} "$@"\n')
         (commands / "python").chmod(0o755)
@@ -187,7 +188,8 @@ def run_yaml(copy: Copy, block: Block) -> None:
     """It is valid as it stands, and one that names a docroot starts as it stands."""
     file = copy.folder / "sttpd.yaml"
     file.write_text(block.text)
-    run_console(copy, block._replace(text=f"$ sttpd -t -q -c {file.name}"))
+    program = "sttp-proxy" if "servers:" in block.text else "sttpd"
+    run_console(copy, block._replace(text=f"$ {program} -t -q -c {file.name}"))
     if "docroot:" not in block.text:
         return
     # Beside the server that runs already, so on another port and below another folder.
