@@ -22,7 +22,7 @@ _CHECKS: Final[tuple[_Check, ...]] = (
 def obstacles(settings: Settings, checks: Iterable[_Check]) -> Iterator[StartError]:
     """All that would keep a server from starting, of what can be known before it binds: `checks` are those of its kind.
     Blocks on name resolution."""
-    for check in (*_CHECKS, *checks):
+    for check in (*checks, *_CHECKS):
         try:
             check(settings)
         except StartError as error:
