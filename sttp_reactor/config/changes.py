@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from sttp_reactor.config.show import as_yaml
-from sttp_reactor.config.table import S, Table
+from sttp_reactor.config.table import S, Table, attribute_of
 from sttp_reactor.errors import ConfigError
 
 
@@ -42,7 +42,8 @@ def keep(table: Table[S], current: S, wanted: S, fixed: Iterable[str]) -> tuple[
 
 
 def _replace(settings: Any, name: str, value: Any) -> Any:
-    first, _, rest = name.partition(".")
+    part, _, rest = name.partition(".")
+    first = attribute_of(part)
     if rest:
         value = _replace(getattr(settings, first), rest, value)
     return dataclasses.replace(settings, **{first: value})

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import keyword
 import operator
 import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -93,7 +94,7 @@ class Table(Generic[S]):
         return [found for contradiction in self._contradictions for found in contradiction(settings)]
 
     def value_of(self, settings: S, name: str) -> Any:
-        return operator.attrgetter(name)(settings)
+        return operator.attrgetter(".".join(attribute_of(part) for part in name.split(".")))(settings)
 
     def unknown(self, name: str) -> str:
         """Say that a key is not in the table, and which one may have been meant."""
@@ -122,10 +123,16 @@ class Table(Generic[S]):
         types = typing.get_type_hints(cls)
         filled = {}
         for field in dataclasses.fields(cls):
-            name = f"{section}.{field.name}" if section else field.name
+            own = field.name.removesuffix("_")  # what `attribute_of` adds
+            name = f"{section}.{own}" if section else own
             nested = types[field.name]
             filled[field.name] = self._build(nested, values, name) if name in self.sections else values[name]
         return cls(**filled)
+
+
+def attribute_of(part: str) -> str:
+    """What the field is called that a part of a key's name stands for: `from` is a word of Python, so it is `from_`."""
+    return f"{part}_" if keyword.iskeyword(part) else part
 
 
 def _sections_of(name: str) -> list[str]:

@@ -53,6 +53,7 @@ class Gateway:
     full = _last_words(503, "Too many connections; try again later.")
     crowded = _last_words(503, "Too many connections from your address; close others first.")
     speak_tls = _last_words(400, "This port speaks TLS; use https://.")
+    no_header = _last_words(400, "A header of the PROXY protocol was expected of this proxy.")
 
     def __init__(self, server: Server) -> None:
         self._server = server

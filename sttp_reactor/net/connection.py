@@ -216,6 +216,16 @@ class Connection:
 
     # -- From the protocol --
 
+    def hand_over(self, protocol: Protocol, peer: str, data: bytes) -> None:
+        """Go on with another protocol, for another `peer`: to be called by the present one, from its `data_received`.
+        Of that, `data` is for the new one, which is told of its connection first. The present one is told nothing
+        more."""
+        self.peer = peer
+        self._protocol = protocol
+        protocol.connection_made(self)
+        if data and self.state is _OPEN:
+            protocol.data_received(data)
+
     def write(self, data: bytes) -> None:
         """Send `data` after whatever already waits. Nothing is sent once `close` or `abort` has been called."""
         if self.state is not _OPEN and self.state is not _HALF_CLOSED:

@@ -15,6 +15,7 @@ from sttp_reactor.net.address import Address, format_sockaddr
 from sttp_reactor.net.connection import Connection
 from sttp_reactor.net.crowd import Crowd
 from sttp_reactor.net.protocol import Protocol
+from sttp_reactor.net.proxy_headers import Admission, AwaitedHeader, ProxyHeaders
 from sttp_reactor.net.reactor import READ, Reactor
 from sttp_reactor.net.stream_limits import DEFAULT_LIMITS, StreamLimits
 from sttp_reactor.net.throttle import Throttle, unthrottled
@@ -37,10 +38,13 @@ class Listener:
         crowd: Crowd | None = None,
         refuse: Callable[[str], Protocol] | None = None,
         limits: StreamLimits = DEFAULT_LIMITS,
+        to_malformed: bytes = b"",
     ) -> None:
         """Takes over `sock`, which is bound, listening and non-blocking. `write_timeout` may be changed: it holds for
         the next connection. `throttle`, where there is one, logs the pauses; otherwise each is logged.
-        `crowd` counts the connections; one that it has no room for is given the protocol `refuse(peer)`, or closed."""
+        `crowd` counts the connections; one that it has no room for is given the protocol `refuse(peer)`, or closed.
+        `headers`, None at first, may be set: then proxies listed there begin with a header, and say for whom they come;
+        who says nothing sensible is sent `to_malformed`."""
         self._reactor = reactor
         self._sock = sock
         self._factory = factory
@@ -49,6 +53,8 @@ class Listener:
         self._crowd = crowd
         self._refuse = refuse
         self._limits = limits
+        self.headers: ProxyHeaders | None = None
+        self._to_malformed = to_malformed
         self._pause: Timer | None = None
         self.accepted = 0
         self.pauses = 0
@@ -89,7 +95,9 @@ class Listener:
         sock.setblocking(False)
         peer = _peer_of(sock) if sock.family == socket.AF_UNIX else format_sockaddr(sock.family, sockaddr)
         crowd = self._crowd
-        if crowd is None:
+        if self.headers is not None and self.headers.is_listed(peer):
+            self._await_header(sock, peer, self.headers)
+        elif crowd is None:
             Connection(self._reactor, sock, self._factory, peer, self.write_timeout, limits=self._limits)
         elif crowd.enter(peer):
             self._welcome_counted(sock, peer, crowd)
@@ -103,6 +111,26 @@ class Listener:
             Connection(self._reactor, sock, self._factory, peer, self.write_timeout, crowd.leave, self._limits)
         except BaseException:
             crowd.leave(peer)  # there is no connection that could
+            raise
+
+    def _await_header(self, sock: socket.socket, peer: str, headers: ProxyHeaders) -> None:
+        if not headers.has_room:
+            sock.close()
+            return
+        header = AwaitedHeader(headers, self._admit, self._to_malformed)
+        Connection(self._reactor, sock, lambda: header, peer, self.write_timeout, header.released, self._limits)
+
+    def _admit(self, peer: str) -> Admission:
+        """What `_welcome` does, for the client of a proxy."""
+        crowd = self._crowd
+        if crowd is None:
+            return Admission(self._factory())
+        if not crowd.enter(peer):
+            return Admission(None if self._refuse is None else self._refuse(peer))
+        try:
+            return Admission(self._factory(), crowd.leave)
+        except BaseException:
+            crowd.leave(peer)
             raise
 
     def on_writable(self) -> None:

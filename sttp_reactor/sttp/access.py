@@ -120,6 +120,17 @@ class Policy:
         return [*grants, _everything(peer.is_local)]
 
 
+def is_one_of(who: Iterable[str]) -> Callable[[str], bool]:
+    """Whether a peer, a transport's, is among these, in the words of a rule; those of certificates apart."""
+    matchers = [_matcher(each) for each in who]
+
+    def is_meant(peer: str) -> bool:
+        known = peer_of(peer)
+        return any(matches(known) for matches in matchers)
+
+    return is_meant
+
+
 def peer_of(peer: str, names: Sequence[str] = ()) -> Peer:
     """What the name of a transport's peer tells. An IPv4 address that came over an IPv6 socket is an IPv4 address."""
     unix = _UNIX_PEER.fullmatch(peer)

@@ -23,6 +23,9 @@ _WHO: Final = (
     "an address, a range of them such as 192.0.2.0/24, unix, unix:USER, certificate, certificate:NAME, anybody,"
     " or a list of these"
 )
+_PROXIES: Final = (
+    "an address, a range of them such as 192.0.2.0/24, unix (who comes by a Unix socket), unix:USER, or a list of these"
+)
 _MAY: Final = "read, write, both as [read, write], or none"
 _BELOW: Final = "a path as in a request, such as /public"
 
@@ -45,6 +48,26 @@ def access_rules() -> Reader:
         return tuple(rule for _, rule in found)
 
     return Reader(_RULE, read)
+
+
+def proxies() -> Reader:
+    """Who may speak for others: addresses and `unix`. Neither `anybody`, for then anybody could be anybody, nor those
+    with a certificate, which comes after the header."""
+
+    def read(value: Value) -> tuple[str, ...]:
+        items = value.parsed().items()
+        if len(items) > MAX_ACCESS_ENTRIES:
+            raise Unfit(value, f"too long; {MAX_ACCESS_ENTRIES} at most")
+        return tuple(dict.fromkeys(several(items, _proxy)))
+
+    return Reader(_PROXIES, read)
+
+
+def _proxy(value: Value) -> str:
+    who = _one(value)
+    if who == "anybody" or who.startswith("certificate"):
+        raise Unfit(value)
+    return who
 
 
 def _refuse_too_many(value: Value) -> None:

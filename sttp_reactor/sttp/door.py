@@ -16,6 +16,8 @@ class Door(Interface):
     address has too many, and `speak_tls` answers what is no TLS where TLS is spoken."""
     crowded: bytes
     speak_tls: bytes
+    no_header: bytes
+    """What a listed proxy is sent that begins with no header of the PROXY protocol."""
 
     @property
     def connections(self) -> int: ...

@@ -12,7 +12,7 @@ from typing import Final
 from sttp_reactor import limits
 from sttp_reactor.config import readers
 from sttp_reactor.config.table import Key, Table
-from sttp_reactor.sttp.access_rules import access_rules
+from sttp_reactor.sttp.access_rules import access_rules, proxies
 from sttp_reactor.sttp.contradictions import CONTRADICTIONS
 from sttp_reactor.sttp.settings import Settings
 from sttp_reactor.sttp.store_keys import STORE_KEYS
@@ -90,6 +90,13 @@ KEYS: Final = (
         "Who may do what below which path; the first rule that is about the client and the path decides. With any rule,"
         " all that no rule is about is refused, but for clients on this machine.",
     ),
+    Key(
+        "proxy_protocol.from",
+        (),
+        proxies(),
+        "The proxies in front, whose connections must begin with a header of the PROXY protocol (version 1 or 2) and"
+        " then count as their clients'. Nobody else may send one.",
+    ),
     *STORE_KEYS,
     Key("cache.enabled", True, readers.boolean(), "Whether SHOW replies are kept in memory."),
     Key("cache.max_files", limits.CACHE_FILES, readers.whole(1), "Files kept; the least recently used go first."),
@@ -141,7 +148,7 @@ KEYS: Final = (
         "limits.handshake_timeout",
         limits.HANDSHAKE_TIMEOUT,
         readers.duration(),
-        "How long a TLS handshake may take, from the connection to its end.",
+        "How long a TLS handshake may take, from the connection to its end; and a header of the PROXY protocol.",
     ),
     Key(
         "tls.certificate",

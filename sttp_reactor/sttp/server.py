@@ -14,12 +14,13 @@ from sttp_reactor.net.crowd import Crowd, address_of
 from sttp_reactor.net.endpoints import Endpoint, Sockets, bind_all, bind_here, names_of, remove_files
 from sttp_reactor.net.listener import Listener
 from sttp_reactor.net.protocol import Protocol
+from sttp_reactor.net.proxy_headers import ProxyHeaders
 from sttp_reactor.net.reactor import Reactor
 from sttp_reactor.net.throttle import Throttle
 from sttp_reactor.net.tls_handshakes import Handshakes
 from sttp_reactor.store.base import Store
 from sttp_reactor.store.disk.claim import Claim
-from sttp_reactor.sttp.access import Policy
+from sttp_reactor.sttp.access import Policy, is_one_of
 from sttp_reactor.sttp.access_log import AccessLog
 from sttp_reactor.sttp.answerer import Answerer
 from sttp_reactor.sttp.backend import Backend
@@ -52,6 +53,7 @@ _LOOK_AGAIN_SECONDS: Final = 0.02
 _LAST_SECONDS: Final = 0.1
 _FULL: Final = encode_response(server_error(NO_PATH, "too many connections; try again later"))
 _SPEAK_TLS: Final = encode_response(client_error(NO_PATH, "this port speaks TLS; use sttps://"))
+_NO_HEADER: Final = encode_response(client_error(NO_PATH, "a header of the PROXY protocol was expected of this proxy"))
 _CROWDED: Final = encode_response(server_error(NO_PATH, "too many connections from your address; close others first"))
 
 
@@ -87,6 +89,7 @@ class Server:
         self._crowd = Crowd(settings.limits.max_connections_per_address)
         self.tls = tls
         self.handshakes = Handshakes(self.reactor, settings.limits.handshake_timeout, self._count_connections)
+        self.headers: ProxyHeaders | None = None  # made when a proxy is first listed
         self.sessions: set[Session] = set()
         self.unsent = Unsent(self.reactor)
         self._refusals: set[Refusal] = set()
@@ -152,6 +155,8 @@ class Server:
         self._on_drained = on_drained
         # Who waits to be accepted has connected, and has perhaps asked already, before we were told to stop.
         self.stop_listening(list(self.listeners), accept_waiting=True)
+        if self.headers is not None:
+            self.headers.drain()
         self.handshakes.abort_all()
         log.info("stopping%s: %d connections open", signal and f" on {signal}", self._open_here)
         for session in list(self.sessions):
@@ -175,6 +180,8 @@ class Server:
         it is closed, too, unless it was given. Returns False where the disk did not answer in time."""
         self.stop_listening(list(self.listeners))
         self.events.close()
+        if self.headers is not None:
+            self.headers.abort()
         self.handshakes.abort_all()
         for session in list(self.sessions):
             session.transport.abort()
@@ -219,8 +226,10 @@ class Server:
         self.tls = change.tls or self.tls  # what was there is for who has been accepted already
         if self.door is not None:
             self.door.reconfigure()
+        headers = self._prepare_headers()
         for listener in self.listeners.values():
             listener.write_timeout = settings.limits.write_timeout
+            listener.headers = headers
         self.listen(sockets)
         self.stop_listening([each for each in self.listeners if each not in change.endpoints], accept_waiting=True)
 
@@ -259,8 +268,10 @@ class Server:
     def listen(self, sockets: Sockets) -> None:
         """Take over these, which are bound and listening."""
         timeout = self.settings.limits.write_timeout
+        headers = self._prepare_headers()
         for endpoint, sock in sockets.items():
-            self.listeners[endpoint] = Listener(
+            door = self.door if endpoint.kind else None
+            listener = self.listeners[endpoint] = Listener(
                 self.reactor,
                 sock,
                 self._factory_for(endpoint),
@@ -268,7 +279,9 @@ class Server:
                 self.events,
                 self._crowd,
                 partial(self._refuse_crowd, endpoint),
+                to_malformed=_NO_HEADER if door is None else door.no_header,
             )
+            listener.headers = headers
 
     def stop_listening(self, endpoints: Iterable[Endpoint], *, accept_waiting: bool = False) -> None:
         """Close the listeners of these; with `accept_waiting` those who wait to be accepted are served."""
@@ -283,13 +296,28 @@ class Server:
 
     # -- Within --
 
+    def _prepare_headers(self) -> ProxyHeaders | None:
+        """As the settings want them; None where no proxy is listed."""
+        settings = self.settings
+        if not settings.proxy_protocol.from_:
+            return None
+        is_listed = is_one_of(settings.proxy_protocol.from_)
+        if self.headers is None:
+            on_change, warn = self._count_connections, self.events.warn
+            self.headers = ProxyHeaders(self.reactor, is_listed, on_change=on_change, warn=warn)
+        self.headers.is_listed = is_listed
+        self.headers.timeout = settings.limits.handshake_timeout
+        self.headers.most = settings.limits.max_connections
+        return self.headers
+
     @property
     def _open_here(self) -> int:
         return len(self.sessions) + (0 if self.door is None else self.door.connections)
 
     @property
     def _connections_here(self) -> int:
-        return self._open_here + len(self.handshakes.under_way)
+        headers = 0 if self.headers is None else len(self.headers.under_way)
+        return self._open_here + len(self.handshakes.under_way) + headers
 
     def _factory_for(self, endpoint: Endpoint) -> Callable[[], Protocol]:
         make_protocol, to_plain = self._make_protocol, _SPEAK_TLS

@@ -52,6 +52,13 @@ class AccessRule:
 
 
 @dataclass(frozen=True, slots=True)
+class ProxyProtocolSettings:
+    """Whose connections begin with a header: `from_`, in the words of an `AccessRule`'s `who`."""
+
+    from_: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class TlsSettings:
     """`certificate` and `key` are both there or both None, and then there is no TLS. Files are absolute and need not
     exist. `min_version` is "1.2" or "1.3"."""
@@ -128,6 +135,7 @@ class Settings:
     processes: int
     read_only: bool
     access: tuple[AccessRule, ...]
+    proxy_protocol: ProxyProtocolSettings
     store: StoreSettings
     cache: CacheSettings
     limits: LimitSettings

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 from sttp_reactor.errors import LineTooLong, RemoteError
 from sttp_reactor.limits import MAX_LINE_BYTES
 from sttp_reactor.text import is_text
-from sttp_reactor.wire.grammar import parse_request_line, parse_status_line, usual_request
+from sttp_reactor.wire.grammar import echoed_path, parse_request_line, parse_status_line, usual_request
 from sttp_reactor.wire.linebuffer import LineBuffer
 from sttp_reactor.wire.messages import NO_PATH, Request, Response, Status, client_error
 from sttp_reactor.wire.states import TRANSITIONS, Event, SessionState
@@ -96,13 +96,23 @@ class RequestParser:
             if line is None:
                 return self._end_of_input() if self._at_eof else NEED_DATA
             if line:
-                if self.state is _FRESH:  # the table has SERVING stay as it is
+                is_first = self.state is _FRESH
+                if is_first:  # the table has SERVING stay as it is
                     self._move(Event.LINE)
                 message = parse_request_line(line)
-                return message if isinstance(message, Request) else BadLine(message)
+                return message if isinstance(message, Request) else self._bad_line(line, message, is_first)
             self._move(Event.EMPTY_LINE)
         self._lines.clear()
         return END_OF_SESSION
+
+    def _bad_line(self, line: bytes, response: Response, is_first: bool) -> BadLine:
+        # Who is not listed has no say in whom it speaks for; and what follows its header was meant for somebody who
+        # believes it. Of version 2, this is what is left of the signature without its empty lines.
+        if line.startswith(b"PROXY ") or (is_first and line == b"\0"):
+            self._move(Event.PROXY_HEADER)
+            self._lines.clear()
+            return BadLine(client_error(echoed_path(line), "no PROXY protocol is taken from you; speak STTP"))
+        return BadLine(response)
 
     def _end_of_input(self) -> BadLine | Signal:
         # "A last line without \n is not carried out: it may be cut short. It is answered 300."

@@ -184,6 +184,7 @@ def test_the_published_configuration_and_defaults(tmp_path: Path, monkeypatch: p
         "processes": 1,
         "read_only": False,
         "access": (),
+        "proxy_protocol": {"from_": ()},
         "store": {
             "engine": "disk",
             "endpoints": ("http://127.0.0.1:2379",),
@@ -295,7 +296,7 @@ def test_the_table_and_the_dataclasses_have_the_same_keys() -> None:
         types = typing.get_type_hints(cls)
         found: set[str] = set()
         for each in dataclasses.fields(cls):
-            name = section + each.name
+            name = section + each.name.removesuffix("_")
             nested: type[Any] = types[each.name]
             is_section = dataclasses.is_dataclass(nested)
             found |= names(nested, name + ".") if is_section else {name}

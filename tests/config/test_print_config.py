@@ -38,6 +38,8 @@ def test_the_text_with_its_origins(tmp_path: Path) -> None:
         "read_only: false # default\n"
         "access: [] # default\n"
         "shutdown_timeout: 10 # default\n"
+        "proxy_protocol:\n"
+        "  from: [] # default\n"
         "store:\n"
         "  engine: disk # default\n"
         '  endpoints: "http://127.0.0.1:2379" # default\n'

@@ -17,6 +17,7 @@ EVENTS = {
     Event.LINE: [(b"SHOW /b\n", False), (b"nonsense\n", False), (b" \n", False), (b"\r\r\n", False)],
     Event.EMPTY_LINE: [(b"\n", False), (b"\r\n", False)],
     Event.LINE_TOO_LONG: [(b"x" * MAX_LINE, False), (b"x" * MAX_LINE + b"\n", False), (b"x" * 500, False)],
+    Event.PROXY_HEADER: [(b"PROXY TCP4 1 2 3 4\r\nSHOW /b\n", False), (b"PROXY \n", False)],
     Event.END_OF_INPUT: [(b"", True), (b"SHOW /b", True), (b"\r", True)],
 }
 PAIRS = [(state, event) for state in SessionState for event in Event]
