@@ -30,7 +30,8 @@ from sttp_reactor.net.timers import Timer
 
 log = logging.getLogger(__name__)
 
-# Offered to the kernel in one send. Its own buffer is what limits it; this only bounds the time spent in one call.
+# Bytes offered to the kernel in one send. How many it takes depends on its own buffer; this bound keeps one call from
+# copying for long.
 _SEND_BYTES: Final = 1 << 20
 
 
@@ -236,7 +237,8 @@ class Connection:
         else:
             self._outgoing += data
             if len(self._outgoing) > self._limits.high_water:
-                # Now, not at the turn's end: who writes until told to pause must be told.
+                # This cannot wait for the turn's end: a protocol that writes until it is told to pause has to be told
+                # before it has written everything.
                 self.flush()
                 self._maybe_pause_writing()
 
@@ -330,7 +332,7 @@ class Connection:
                 timer.cancel()
         if self._on_released is not None:
             self._on_released(self.peer)
-        # Later, not now: the protocol may be in the middle of a call of its own to us.
+        # The protocol is told in a call of its own, because it may be in the middle of one to us.
         self._reactor.call_soon(lambda: self._part(error))
 
     def _part(self, error: Exception | None) -> None:
@@ -349,7 +351,7 @@ class Connection:
         if self.state is _OPEN:
             reading = not (self._reading_paused or self._writing_paused)
         else:
-            reading = self.state in _DROPPING  # nobody is handed what arrives, so nobody can pause it
+            reading = self.state in _DROPPING  # what arrives is dropped, so no protocol has a say in it
         interest = (READ if reading else 0) | (WRITE if self._blocked else 0)
         if interest == self._interest:
             return
@@ -361,7 +363,7 @@ class Connection:
             else:
                 self._reactor.set_interest(self._sock, interest, self)
         except OSError as error:
-            self._move(Event.LOST, error)  # what nobody watches would wait for ever
+            self._move(Event.LOST, error)  # a socket that the selector does not watch would stay open for ever
         else:
             self._interest = interest
 

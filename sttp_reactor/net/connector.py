@@ -61,7 +61,8 @@ class Connector:
         code = self._sock.connect_ex(self._address.sockaddr)
         if code and code not in _UNDER_WAY:
             raise OSError(code, os.strerror(code))
-        # A connect that ends at once is writable at once, so success needs no path of its own.
+        # A socket whose connect has succeeded at once is reported writable in the next turn, as all others are, so this
+        # case needs no code.
         self._reactor.register(self._sock, WRITE, self)
         self._registered = True
 

@@ -28,7 +28,8 @@ from sttp_reactor.net.reactor import READ, Reactor
 
 log = logging.getLogger(__name__)
 
-# Read in one turn: at 5 us for each, with its answer, the others wait for a third of a millisecond.
+# Datagrams read from one socket in one turn. To read and answer one takes 5 us, so the other sockets wait for at most a
+# third of a millisecond.
 DATAGRAMS_PER_TURN: Final = 64
 # What UDP can carry at most is 65,507 over IPv4, and 65,527 over IPv6.
 MOST_DATAGRAM_BYTES: Final = 65_535
@@ -147,7 +148,7 @@ class Datagrams:
                 data, peer = receive(most + 1)
             except (BlockingIOError, InterruptedError):
                 if not count:
-                    self._take_errors()  # it is an error that has woken us, and `send` has met it already
+                    self._take_errors()  # an ICMP error woke us, and an earlier `send` has taken it
                 return
             except OSError as error:
                 if not self._failed(error):
@@ -166,7 +167,7 @@ class Datagrams:
         if self._sock.fileno() < 0:
             return False  # closed by the protocol
         if error.errno == errno.EBADF:
-            self.close()  # behind our back
+            self.close()  # somebody else has closed our descriptor
             return False
         if not self._take_errors():
             self._tell(error)

@@ -86,7 +86,8 @@ def hold_port(address: Address, held: Iterable[socket.socket]) -> socket.socket:
     with trial:
         trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         sock = bind(Address(address.family, trial.getsockname()), reuse_port=True, listen=False)
-        # With it, who asks for the port alone would get it, as long as nobody listens. TIME_WAIT is no matter any more.
+        # With this option another program that asks for the port alone would get it, because nobody listens on this
+        # socket. It was only needed to bind beside connections in TIME_WAIT.
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
     return sock
 

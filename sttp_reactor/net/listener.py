@@ -73,7 +73,7 @@ class Listener:
             except (BlockingIOError, InterruptedError):
                 return
             except ConnectionError:
-                continue  # gone again while it waited in the backlog
+                continue  # the peer has given up while it waited in the backlog
             except OSError as error:
                 if self._sock.fileno() >= 0:  # else closed earlier in this turn, perhaps by a connection just made
                     self._pause_accepting(error)
@@ -110,7 +110,7 @@ class Listener:
         try:
             Connection(self._reactor, sock, self._factory, peer, self.write_timeout, crowd.leave, self._limits)
         except BaseException:
-            crowd.leave(peer)  # there is no connection that could
+            crowd.leave(peer)  # no connection has been made that would, at its end
             raise
 
     def _await_header(self, sock: socket.socket, peer: str, headers: ProxyHeaders) -> None:

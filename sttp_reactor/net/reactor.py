@@ -263,7 +263,7 @@ class Reactor:
         """Sockets that are ready even now, so that there is no lull yet; or none, and what waited for it is done."""
         self._turns_without_lull += 1
         in_time = self._turns_without_lull <= LULL_TURNS and self.now - self._lull_awaited_at < LULL_SECONDS
-        with contextlib.suppress(OSError):  # the wait that follows will meet it again, and knows what to do
+        with contextlib.suppress(OSError):  # the wait that follows fails likewise, and handles it
             if in_time and (sockets := self._selector.select(0)):
                 return sockets
         self._turns_without_lull = 0

@@ -29,7 +29,7 @@ class Event(enum.Enum):
     PEER_EOF = "recv gave nothing"
     CLOSE = "close() was called"
     FLUSHED = "the write buffer is empty"
-    PATIENCE_OVER = "LINGER_SECONDS have passed"
+    PATIENCE_OVER = "it has lingered for long enough"
     LOST = "the socket failed, or abort() was called"
 
 

@@ -27,7 +27,7 @@ class Warn(Protocol):
     def __call__(self, kind: str, message: str, *arguments: object, cause: Hashable = "") -> None: ...
 
 
-# The cause of what has no line of its own, because its kind has too many causes already; equal to nobody else's.
+# Stands for all causes of a kind that has too many for each to be counted by itself. No real cause is equal to it.
 _OTHERS: Final = object()
 
 

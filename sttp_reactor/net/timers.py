@@ -12,7 +12,7 @@ import heapq
 import itertools
 from collections.abc import Callable
 
-# Below this, rebuilding is not worth its while.
+# With fewer cancelled timers than this, rebuilding the heap would cost more than it saves.
 _MIN_CANCELLED = 64
 # Fired in one turn. Thousands of connections that fell idle together time out together; closing 5,000 of them in one
 # go held the loop for 50 ms.

@@ -195,7 +195,8 @@ class TlsLayer:
         else:
             self._unencrypted += data
         if len(self._unencrypted) >= RECORD_BYTES:
-            # A record is full, so there is no use in waiting for more; and who writes until told to pause must be told.
+            # A full record gains nothing by waiting for the turn's end, and a protocol that writes until it is told to
+            # pause has to be told before it has written everything.
             self.flush()
 
     def pause_reading(self) -> None:
@@ -234,10 +235,8 @@ class TlsLayer:
     # -- From the reactor --
 
     def flush(self) -> None:
-        """Encrypt what this turn has written, and write it to the connection below.
-
-        The reactor calls this at the turn's end, for everybody who has written. That write puts the connection below
-        on the reactor's list behind us, so the reactor flushes it in the same turn."""
+        """Encrypt what this turn has written. The reactor calls this at the turn's end, as it goes through `unsent`. To
+        write the records puts the connection below at the end of that list, so it is flushed in the same pass."""
         data = self._unencrypted
         if data is None:
             return
@@ -332,7 +331,7 @@ class TlsLayer:
 
     def _take_news(self) -> None:
         if self.state is _CLOSED:
-            return  # the protocol has heard enough
+            return  # the protocol has closed or aborted meanwhile
         records = self._records
         if records.error is not None:
             self._fail(records.error)

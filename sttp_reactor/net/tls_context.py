@@ -30,7 +30,8 @@ class TlsFiles(NamedTuple):
 
 
 class TlsContext:
-    """The server's side of TLS; `context` is for the next connection, and another one after a `reload`.
+    """The server's side of TLS. Files that have changed are read by making another one: its connections cannot resume
+    sessions of this one's, so a client whose authority is no longer trusted does not come back on a ticket.
 
     Made before a server forks, it lets sessions begun with one process be resumed with another: the keys of session
     tickets are the context's.
@@ -40,16 +41,6 @@ class TlsContext:
         """Raises UnfitError, a sentence naming the file, for whatever a client would stumble over."""
         self.files = files
         self.context = _load(files)
-
-    def reload(self, files: TlsFiles | None = None) -> None:
-        """Read the files anew, or `files` in their place. All or nothing: raises UnfitError with the old ones in use.
-
-        Connections that are there stay. None of their sessions can be resumed: a client whose authority is no longer
-        trusted must not come back on a ticket.
-        """
-        files = self.files if files is None else files
-        self.context = _load(files)
-        self.files = files
 
 
 def _load(files: TlsFiles) -> ssl.SSLContext:

@@ -18,8 +18,8 @@ import time
 from collections.abc import Iterator
 from typing import Final
 
-# Servers hold the lock for a fraction of a millisecond. Whoever holds it for longer is none of ours, and does not keep
-# us from starting: without the lock only two starts in the same instant go wrong.
+# Our servers hold the lock for a fraction of a millisecond. A program that holds it for longer is not one of them, and
+# we start without the lock then: that goes wrong only for two servers that start in the same instant.
 _LOCK_SECONDS: Final = 1.0
 _LOCK_AGAIN_SECONDS: Final = 0.002
 
@@ -39,7 +39,7 @@ def bind_file(sock: FileSocket, path: str, backlog: int, mode: int | None = None
         sock.file = _identity(path)
         if mode is not None:
             os.chmod(path, mode)  # nobody can connect yet, so nobody has by what the umask allowed
-        sock.listen(backlog)  # before another one looks: what nobody listens to passes for stale
+        sock.listen(backlog)  # at once: another server takes a socket that nobody listens on for stale
 
 
 def remove_file(sock: socket.socket, path: str) -> None:

@@ -44,7 +44,7 @@ class Waker:
         except BlockingIOError:
             pass  # the pair is full of bytes that will wake it just as well
         except OSError:
-            pass  # closed: a late thread has nobody left to wake
+            pass  # the reactor is closed, and a thread that posts so late has nobody to wake
 
     def watch_signal(self, number: int, callback: Callable[[], None]) -> None:
         """Raises ValueError outside the main thread, OSError for a signal that cannot be caught."""
@@ -74,7 +74,7 @@ class Waker:
             if callback is not None:
                 try:
                     callback()
-                except Exception:  # must not take the signals behind it along
+                except Exception:  # the callbacks of the signals behind it are still to be called
                     log.exception("a signal's callback failed")
 
     def on_writable(self) -> None:

@@ -260,15 +260,15 @@ def test_a_session_is_resumed_with_the_names_it_was_begun_with(net: Net, version
 
 
 @pytest.mark.parametrize("version", BOTH_VERSIONS)
-def test_no_session_survives_a_reload(tls: TlsNet, version: str) -> None:
+def test_no_session_survives_another_context(tls: TlsNet, version: str) -> None:
     context = client_context(version=version)
     first = tls.connect(context)
-    tls.context.reload()
+    tls.context = TlsContext(server_files())
     second = tls.connect(context, session=first.peer.ssl.session)
     assert not second.peer.ssl.session_reused
 
 
-def test_a_reload_is_for_the_next_connection(tls: TlsNet) -> None:
+def test_another_context_is_for_the_next_connection(tls: TlsNet) -> None:
     def common_name(peer: TlsPeer) -> str:
         certificate = peer.ssl.getpeercert()
         assert certificate is not None
@@ -276,22 +276,13 @@ def test_a_reload_is_for_the_next_connection(tls: TlsNet) -> None:
         return str(name)
 
     old = tls.connect()
-    tls.context.reload(server_files("chained"))
+    tls.context = TlsContext(server_files("chained"))
     new = tls.connect()
     assert (common_name(old.peer), common_name(new.peer)) == ("sttpd", "sttpd of the branch")
     for end in (old, new):
         end.peer.send(b"hello")
         tls.net.turns()
         assert end.protocol.received == b"hello"
-
-
-def test_a_reload_that_fails_changes_nothing(tls: TlsNet) -> None:
-    context = tls.context.context
-    with pytest.raises(StartError, match="has expired"):
-        tls.context.reload(server_files("expired"))
-    assert tls.context.context is context
-    assert tls.context.files == server_files()
-    tls.connect()
 
 
 # -- Many at once --
