@@ -69,6 +69,18 @@ def connect(endpoint: Endpoint, addresses: list[Address], deadline: float, note:
         race.close()
 
 
+def connect_many(endpoint: Endpoint, address: Address, count: int, deadline: float) -> list[socket.socket]:
+    """`count` sockets as `connect` gives them, all begun at once, to one of the addresses of `endpoint`.
+
+    All or nothing: raises CannotConnect at the first that fails, or ConnectTimedOut, with none left open.
+    """
+    race = _Race(lambda _: None)
+    try:
+        return race.run_all(endpoint, address, count, deadline)
+    finally:
+        race.close()
+
+
 def _look_up(endpoint: Endpoint, flags: int = 0) -> list[Address]:
     found = socket.getaddrinfo(endpoint.host, endpoint.port, type=socket.SOCK_STREAM, flags=flags)
     return list(dict.fromkeys(Address(family, sockaddr) for family, _, _, _, sockaddr in found))
@@ -133,6 +145,25 @@ class _Race:
             if winner is not None:
                 return winner
         raise CannotConnect(f"cannot connect to {endpoint}: {self._reasons()}")
+
+    def run_all(self, endpoint: Endpoint, address: Address, count: int, deadline: float) -> list[socket.socket]:
+        waiting = deque([address] * count)
+        connected: list[socket.socket] = []
+        try:
+            while len(connected) < count:
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    raise ConnectTimedOut(f"timed out connecting to {endpoint}: {len(connected)} of {count} are")
+                winner = self._start(waiting.popleft(), waiting) if waiting else self._wait(left)
+                if winner is not None:
+                    connected.append(winner)
+                if self._failures:
+                    raise CannotConnect(f"cannot connect to {endpoint}: {self._failures[0][1]}")
+        except BaseException:
+            for sock in connected:
+                sock.close()
+            raise
+        return connected
 
     def close(self) -> None:
         """Give up all attempts that have not been decided."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import threading
 import time
@@ -14,6 +15,7 @@ import pytest
 from scripted_server import PATIENCE_SECONDS, ScriptedServer, answers
 
 from sttp_reactor.client import Client, connecting
+from sttp_reactor.client.url import Endpoint
 from sttp_reactor.errors import CannotConnect, ConnectTimedOut, HostUnknown
 
 Serve = Callable[..., ScriptedServer]
@@ -182,3 +184,50 @@ def test_the_interface_of_an_address_is_shown() -> None:
     assert str(connecting.Address(socket.AF_INET6, ("fe80::1", 8080, 0, index))) == f"[fe80::1%{name}]:8080"
     assert str(connecting.Address(socket.AF_INET6, ("fe80::1", 8080, 0, 98765))) == "[fe80::1%98765]:8080"
     assert str(connecting.Address(socket.AF_INET6, ("::1", 8080, 0, 0))) == "[::1]:8080"
+
+
+# -- Many to one address --
+
+
+def many(address: tuple[str, int] | str, count: int, timeout: float = PATIENCE_SECONDS) -> list[socket.socket]:
+    family = socket.AF_UNIX if isinstance(address, str) else socket.AF_INET
+    endpoint = Endpoint(address, 0) if isinstance(address, str) else Endpoint(*address)
+    where = connecting.Address(family, address)
+    return connecting.connect_many(endpoint, where, count, time.monotonic() + timeout)
+
+
+def test_many_are_begun_together_and_all_connected() -> None:
+    with socket.create_server(("127.0.0.1", 0), backlog=100) as listener, contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(sock) for sock in many(listener.getsockname(), 50)]
+        assert len({sock.getsockname() for sock in sockets}) == 50
+        assert {sock.getpeername() for sock in sockets} == {listener.getsockname()}
+        assert not any(sock.getblocking() for sock in sockets)
+
+
+def test_of_many_the_first_that_is_refused_ends_all(refusing: tuple[str, int]) -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    with pytest.raises(CannotConnect, match=f"cannot connect to .*:{refusing[1]}: Connection refused"):
+        many(refusing, 50)
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_many_have_one_deadline(swallowing: tuple[str, int]) -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    with pytest.raises(ConnectTimedOut, match=r"timed out connecting to .*: 0 of 50 are"):
+        many(swallowing, 50, SHORT)
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_many_wait_for_a_unix_sockets_backlog(tmp_path: Path) -> None:
+    path = str(tmp_path / "s")
+    with socket.socket(socket.AF_UNIX) as listener, contextlib.ExitStack() as stack:
+        listener.bind(path)
+        listener.listen(1)
+        listener.settimeout(PATIENCE_SECONDS)
+        accepting = threading.Thread(target=lambda: [stack.enter_context(listener.accept()[0]) for _ in range(20)])
+        accepting.start()
+        sockets = many(path, 20)
+        accepting.join(PATIENCE_SECONDS)
+        assert len(sockets) == 20
+        for sock in sockets:
+            sock.close()
