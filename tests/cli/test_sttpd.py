@@ -73,13 +73,7 @@ def test_the_server_gets_the_settings_and_where_they_are_from(calls: Calls) -> N
 )
 def test_every_flag_sets_its_key_and_no_other(argv: list[str], key: str, expected: Any, calls: Calls) -> None:
     def flat(settings: Settings) -> dict[str, Any]:
-        names = (name.split(".") for name in TABLE.keys)
-        return {
-            ".".join(parts): getattr(settings, parts[0])
-            if len(parts) == 1
-            else getattr(getattr(settings, parts[0]), parts[1])
-            for parts in names
-        }
+        return {name: TABLE.value_of(settings, name) for name in TABLE.keys}
 
     assert sttpd.main(argv) == 0
     assert flat(calls[0][0]) == {**flat(load(None).settings), key: expected}
