@@ -53,6 +53,10 @@ class LineBuffer:
             self._begun.clear()
         return line[:-1] if line.endswith(b"\r") else line
 
+    def comes_next(self, data: bytes) -> bool:
+        """Whether that is what has been received behind the lines that were taken."""
+        return self._data.startswith(data, self._start)
+
     def take_unfinished(self) -> bytes:
         """The beginning of a line, which `next_line` has found to be all there is; it is forgotten."""
         begun = bytes(self._begun)

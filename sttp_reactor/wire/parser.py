@@ -107,8 +107,8 @@ class RequestParser:
 
     def _bad_line(self, line: bytes, response: Response, is_first: bool) -> BadLine:
         # Who is not listed has no say in whom it speaks for; and what follows its header was meant for somebody who
-        # believes it. Of version 2, this is what is left of the signature without its empty lines.
-        if line.startswith(b"PROXY ") or (is_first and line == b"\0"):
+        # believes it. Of version 2's signature, "\r\n\r\n\0\r\nQUIT\n", the empty lines have been ignored.
+        if line.startswith(b"PROXY ") or (is_first and line == b"\0" and self._lines.comes_next(b"QUIT\n")):
             self._move(Event.PROXY_HEADER)
             self._lines.clear()
             return BadLine(client_error(echoed_path(line), "no PROXY protocol is taken from you; speak STTP"))
