@@ -68,6 +68,12 @@ def test_the_sdist_holds_the_whole_checkout(packages: Path, checkout: Path) -> N
     assert {name: bool(held[name].mode & 0o100) for name in expected if name in held} == expected
 
 
+def test_nothing_else_lies_at_the_top(checkout: Path) -> None:
+    top = {path.name for path in checkout.iterdir() if not path.name.startswith(".")}
+    expected = {"LICENSE", "README.rst", "pyproject.toml", "setup.cfg", "sttp_reactor", "tests", "tools"}
+    assert {name for name in top if not name.endswith(".egg-info")} - {"build"} == expected
+
+
 def test_the_wheel_holds_the_package_and_nothing_else(packages: Path, checkout: Path) -> None:
     with zipfile.ZipFile(next(packages.glob("*.whl"))) as archive:
         held = {name for name in archive.namelist() if ".dist-info/" not in name}
@@ -86,7 +92,7 @@ def test_the_wheel_installs_and_its_commands_run(packages: Path, tmp_path: Path)
     """With the two packages that the daemon and the client run on, and no others."""
     python("-m", "venv", str(tmp_path))
     python("-m", "pip", "install", "-q", "--disable-pip-version-check", str(next(packages.glob("*.whl"))), at=tmp_path)
-    for command in ("sttpd", "sttpc", "sttpbench"):
+    for command in ("sttpd", "sttpc", "sttpbench", "sttp-proxy"):
         said = run(str(tmp_path / "bin" / command), "--version")
         assert said.startswith(f"{command} ")
     installed = run(str(tmp_path / "bin" / "python"), "-m", "pip", "list", "--format=freeze").split()
