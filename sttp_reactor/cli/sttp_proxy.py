@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
 
-from sttp_reactor import config
-from sttp_reactor.cli.program import Program, run_program
-from sttp_reactor.errors import StartError
+from sttp_reactor.cli.program import run_program
+from sttp_reactor.cli.server_program import LISTENING_FLAGS, LOG_FLAGS, server_program
 from sttp_reactor.proxy.keys import TABLE
-from sttp_reactor.proxy.settings import ProxySettings
+
+if TYPE_CHECKING:
+    from sttp_reactor.daemon.kind import ServerKind
 
 DOC = """sttp-proxy: one address in front of many STTP servers.
 
@@ -42,17 +44,7 @@ TERM and INT stop it once what was asked is answered, and at once the second tim
 Exit codes: 0 stopped, 1 cannot bind or failed, 2 command line, 78 configuration, or a file that it names.
 """
 
-_FLAGS: tuple[tuple[str, str, str | None], ...] = (
-    ("--listen-address", "listen_address", None),
-    ("--port", "port", None),
-    ("--servers", "servers", None),
-    ("--balance", "balance", None),
-    ("--log-level", "log.level", None),
-    ("--log-format", "log.format", None),
-    ("--access-log", "log.access", None),
-    ("-v", "log.level", "debug"),
-    ("-q", "log.level", "warning"),
-)
+_FLAGS: Final = (*LISTENING_FLAGS, ("--servers", "servers", None), ("--balance", "balance", None), *LOG_FLAGS)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -60,30 +52,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     return run_program(_PROGRAM, argv)
 
 
-def _serve(loaded: config.Loaded[ProxySettings], read_again: Callable[[], config.Loaded[ProxySettings]]) -> int:
-    # Late: checking a configuration needs no proxy.
+def _load_kind() -> ServerKind:
     from sttp_reactor.daemon.kind import ServerKind
-    from sttp_reactor.daemon.run import run
     from sttp_reactor.proxy.answerer import describe, open_proxy, targets_of
 
-    kind = ServerKind("sttp-proxy", TABLE, describe, lambda settings, _: targets_of(settings), open_proxy)
-    return run(kind, loaded.settings, origin=loaded.source, read_again=read_again)
+    return ServerKind("sttp-proxy", TABLE, describe, targets_of, lambda settings, _: targets_of(settings), open_proxy)
 
 
-def _log_style(settings: ProxySettings) -> tuple[str, str]:
-    return settings.log.level, settings.log.format
-
-
-def _obstacles(settings: ProxySettings) -> Iterator[StartError]:
-    # Late: printing a configuration needs no proxy.
-    from sttp_reactor.daemon.doors import check_doors
-    from sttp_reactor.proxy.answerer import targets_of
-    from sttp_reactor.sttp.check import obstacles
-
-    yield from obstacles(settings, (targets_of, check_doors))
-
-
-_PROGRAM = Program("sttp-proxy", DOC, "upstream.tries=2", TABLE, _serve, _FLAGS, _obstacles, _log_style)
+_PROGRAM: Final = server_program("sttp-proxy", DOC, "upstream.tries=2", TABLE, _FLAGS, _load_kind)
 
 
 if __name__ == "__main__":

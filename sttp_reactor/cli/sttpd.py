@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
 
-from sttp_reactor import config
-from sttp_reactor.cli.program import Program, run_program
-from sttp_reactor.errors import StartError
+from sttp_reactor.cli.program import run_program
+from sttp_reactor.cli.server_program import LISTENING_FLAGS, LOG_FLAGS, server_program
 from sttp_reactor.sttp.keys import TABLE
-from sttp_reactor.sttp.settings import Settings
+
+if TYPE_CHECKING:
+    from sttp_reactor.daemon.kind import ServerKind
 
 DOC = """sttpd: serve short texts over STTP, the Short Text Transfer Protocol.
 
@@ -41,17 +43,7 @@ TERM and INT stop it once what was asked is answered, and at once the second tim
 Exit codes: 0 stopped, 1 cannot bind or failed, 2 command line, 78 configuration, or a file or folder that it names.
 """
 
-# Flags that stand for one key; with a text, flags that stand for one value.
-_FLAGS: tuple[tuple[str, str, str | None], ...] = (
-    ("--listen-address", "listen_address", None),
-    ("--port", "port", None),
-    ("--docroot", "docroot", None),
-    ("--log-level", "log.level", None),
-    ("--log-format", "log.format", None),
-    ("--access-log", "log.access", None),
-    ("-v", "log.level", "debug"),
-    ("-q", "log.level", "warning"),
-)
+_FLAGS: Final = (*LISTENING_FLAGS, ("--docroot", "docroot", None), *LOG_FLAGS)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -59,28 +51,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     return run_program(_PROGRAM, argv)
 
 
-def _serve(loaded: config.Loaded[Settings], read_again: Callable[[], config.Loaded[Settings]]) -> int:
-    # Late: checking a configuration needs no server.
+def _load_kind() -> ServerKind:
     from sttp_reactor.daemon.kind import FILES
-    from sttp_reactor.daemon.run import run
 
-    return run(FILES, loaded.settings, origin=loaded.source, read_again=read_again)
-
-
-def _log_style(settings: Settings) -> tuple[str, str]:
-    return settings.log.level, settings.log.format
+    return FILES
 
 
-def _obstacles(settings: Settings) -> Iterator[StartError]:
-    # Late: printing a configuration needs no server.
-    from sttp_reactor.daemon.doors import check_doors
-    from sttp_reactor.sttp.check import obstacles
-    from sttp_reactor.sttp.stores import check_store
-
-    yield from obstacles(settings, (check_store, check_doors))
-
-
-_PROGRAM = Program("sttpd", DOC, "cache.max_files=500", TABLE, _serve, _FLAGS, _obstacles, _log_style)
+_PROGRAM: Final = server_program("sttpd", DOC, "cache.max_files=500", TABLE, _FLAGS, _load_kind)
 
 
 if __name__ == "__main__":
