@@ -3,15 +3,8 @@
 from __future__ import annotations
 
 from sttp_reactor.errors import LocalError, NotFound, ReplyError, RequestRefused, ServerFailed
-from sttp_reactor.wire.messages import Action, Request, Response, Status
+from sttp_reactor.wire.messages import SUCCESS_OF, Action, Request, Response
 
-_SUCCESS = {
-    Action.CREATE: Status.CREATED,
-    Action.SHOW: Status.OK,
-    Action.LIST: Status.OK,
-    Action.UPDATE: Status.OK,
-    Action.DELETE: Status.DELETED,
-}
 _ERRORS: dict[int, type[ReplyError]] = {3: RequestRefused, 4: NotFound, 5: ServerFailed}
 
 
@@ -53,4 +46,4 @@ def fits(request: Request, reply: Response) -> bool:
     """
     if not reply.status.is_success:
         return True
-    return reply.status is _SUCCESS[request.action] and reply.path == request.path
+    return reply.status is SUCCESS_OF[request.action] and reply.path == request.path

@@ -41,7 +41,7 @@ class ClientTls:
             raise LocalError("trusting a given authority and trusting anybody contradict each other")
         if key is not None and cert is None:
             raise LocalError("a key is of no use without its certificate")
-        self._context = _make_context(cacert, insecure)
+        self._context = make_context(cacert, insecure=insecure)
         if cert is not None:
             _load_own(self._context, cert, key)
         self._sessions: dict[Endpoint, ssl.SSLSession] = {}
@@ -125,7 +125,8 @@ class TlsSocket:
             self._sock.close()
 
 
-def _make_context(cacert: str | None, insecure: bool) -> ssl.SSLContext:
+def make_context(cacert: str | None, *, insecure: bool = False) -> ssl.SSLContext:
+    """A client's. Raises LocalError for a file that cannot be used."""
     try:
         context = ssl.create_default_context(cafile=cacert)
     except ssl.SSLError as error:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Final
 
+from sttp_reactor.client.requests import fits
 from sttp_reactor.errors import RemoteError
 from sttp_reactor.proxy.call import Call
 from sttp_reactor.wire.encoder import encode_response
@@ -20,14 +21,6 @@ _USUAL: Final = bytes(range(0x20, 0x7F)) + b"\n"
 
 # How a server begins that takes no more connections: it has carried out nothing of what was sent on this one.
 _TOO_MANY: Final = "too many connections"
-
-_SUCCESS: Final = {
-    Action.CREATE: Status.CREATED,
-    Action.SHOW: Status.OK,
-    Action.LIST: Status.OK,
-    Action.UPDATE: Status.OK,
-    Action.DELETE: Status.DELETED,
-}
 
 
 class Replies:
@@ -45,11 +38,6 @@ class Replies:
         self._size = 0
         self.fault = self.refusal = ""
         self.has_answered = False
-
-    @property
-    def is_between(self) -> bool:
-        """Whether no reply has come in part."""
-        return not self._pieces
 
     def receive(self, data: bytes) -> list[tuple[Call, bytes]]:
         """The calls that are answered by what has come so far, with their replies."""
@@ -156,12 +144,11 @@ class Replies:
 
 
 def answers(request: Request, reply: Response) -> bool:
-    """Whether this may be the reply to this request (PROTOCOL.md section 3)."""
+    """Whether this may be the reply to this request (PROTOCOL.md section 3). Refusals are held to it, too, because the
+    replies of several clients come on one connection."""
     action, path, contents = request
     if reply.status.is_success:
-        if reply.path != path or reply.status is not _SUCCESS[action]:
-            return False
-        return action is not Action.UPDATE or reply.contents == contents
+        return fits(request, reply) and (action is not Action.UPDATE or reply.contents == contents)
     if reply.path in (path, NO_PATH):
         return True
     # Some errors name the directory that they are about.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from sttp_reactor.client.url import parse_endpoint
-from sttp_reactor.errors import UnfitError
+from sttp_reactor.errors import LocalError, UnfitError
 from sttp_reactor.proxy.settings import ServerSettings
 
 if TYPE_CHECKING:
@@ -30,11 +30,10 @@ def target_of(server: ServerSettings) -> Target:
     endpoint = parse_endpoint(server.address)
     tls = None
     if endpoint.is_tls:
-        import ssl  # late: OpenSSL takes 5 ms to load, and most servers are spoken to without it
+        from sttp_reactor.client.tls import make_context  # late: OpenSSL takes 5 ms, and most servers need none of it
 
         try:
-            tls = ssl.create_default_context(cafile=None if server.ca is None else str(server.ca))
-        except (OSError, ssl.SSLError) as error:
-            raise UnfitError(f"the authorities of {endpoint}, {server.ca}: {error.strerror or error}") from error
-        tls.minimum_version = ssl.TLSVersion.TLSv1_2
+            tls = make_context(None if server.ca is None else str(server.ca))
+        except LocalError as error:
+            raise UnfitError(f"the authorities of {endpoint}: {error}") from error
     return Target(str(endpoint), endpoint.host, 0 if endpoint.is_unix else endpoint.port, tls)

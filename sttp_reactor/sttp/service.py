@@ -52,7 +52,7 @@ from sttp_reactor.sttp.cached_shows import CachedShows
 from sttp_reactor.sttp.counts import Counts
 from sttp_reactor.sttp.team import Member
 from sttp_reactor.wire.encoder import encode_response
-from sttp_reactor.wire.messages import STATUS_BY_CODE, Action, Request, Response, Status
+from sttp_reactor.wire.messages import STATUS_BY_CODE, SUCCESS_OF, Action, Request, Response, Status
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +64,6 @@ _OPERATIONS: Final = {
 _SHOW: Final = Action.SHOW  # a module's name is quicker than an enum's on CPython 3.11
 _LIST: Final = Action.LIST
 _OK: Final = Status.OK
-_DONE: Final = {Action.CREATE: Status.CREATED, Action.UPDATE: Status.OK, Action.DELETE: Status.DELETED}
 
 
 class _Read(Read):
@@ -557,7 +556,7 @@ def _nameable(directory: bytes, names: list[bytes]) -> list[bytes]:
 def _reply_to_change(request: Request, error: StoreError | None) -> bytes:
     if error is not None:
         return _reply_to_error(request.path, error)
-    return encode_response(Response(_DONE[request.action], request.path, request.contents))
+    return encode_response(Response(SUCCESS_OF[request.action], request.path, request.contents))
 
 
 def _reply_to_error(path: bytes, error: StoreError) -> bytes:

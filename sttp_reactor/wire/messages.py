@@ -67,6 +67,15 @@ class Status(enum.IntEnum):
         return self in (Status.CREATED, Status.OK, Status.DELETED)
 
 
+SUCCESS_OF: Final = {
+    Action.CREATE: Status.CREATED,
+    Action.SHOW: Status.OK,
+    Action.LIST: Status.OK,
+    Action.UPDATE: Status.OK,
+    Action.DELETE: Status.DELETED,
+}
+"""The status of a reply that says that all went well (PROTOCOL.md section 3)."""
+
 STATUS_BY_CODE: Final = {int(status): status for status in Status}
 
 
