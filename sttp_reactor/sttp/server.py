@@ -226,10 +226,8 @@ class Server:
         self.tls = change.tls or self.tls  # what was there is for who has been accepted already
         if self.door is not None:
             self.door.reconfigure()
-        headers = self._prepare_headers()
         for listener in self.listeners.values():
             listener.write_timeout = settings.limits.write_timeout
-            listener.headers = headers
         self.listen(sockets)
         self.stop_listening([each for each in self.listeners if each not in change.endpoints], accept_waiting=True)
 
@@ -268,10 +266,9 @@ class Server:
     def listen(self, sockets: Sockets) -> None:
         """Take over these, which are bound and listening."""
         timeout = self.settings.limits.write_timeout
-        headers = self._prepare_headers()
         for endpoint, sock in sockets.items():
             door = self.door if endpoint.kind else None
-            listener = self.listeners[endpoint] = Listener(
+            self.listeners[endpoint] = Listener(
                 self.reactor,
                 sock,
                 self._factory_for(endpoint),
@@ -281,6 +278,8 @@ class Server:
                 partial(self._refuse_crowd, endpoint),
                 to_malformed=_NO_HEADER if door is None else door.no_header,
             )
+        headers = self._prepare_headers()
+        for listener in self.listeners.values():
             listener.headers = headers
 
     def stop_listening(self, endpoints: Iterable[Endpoint], *, accept_waiting: bool = False) -> None:
