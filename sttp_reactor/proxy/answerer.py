@@ -58,8 +58,8 @@ class ProxyAnswerer:
         return targets_of(settings)
 
     def take(self, settings: ProxySettings, prepared: Iterable[Target]) -> bool:
-        """The servers that are there stay, and those that leave finish what they have."""
-        has_other_way = settings.balance != self._settings.balance
+        """The servers that are there stay, and those that leave finish what they have. The fast way stays, too: it
+        looks at the settings itself."""
         self._settings = settings
         former = {(each.target, each.weight): each for each in self.upstreams}
         wanted = list(zip(prepared, settings.servers, strict=True))
@@ -78,7 +78,7 @@ class ProxyAnswerer:
             upstream.leave()
             self._leaving.add(upstream)
         self._dispatcher.use(settings.upstream, settings.balance)
-        return has_other_way
+        return False
 
     def _begin(self, target: Target, weight: int) -> Upstream:
         settings = self._settings

@@ -31,6 +31,8 @@ log = logging.getLogger(__name__)
 
 # Whatever the budget says, so many reads may be repeated at a time.
 _LEAST_RETRIES: Final = 3
+# Subsets of the servers of which pickers are kept.
+_MOST_PICKERS: Final = 32
 _SHOWN: Final = (Action.SHOW.word, b"200")
 # How often those who wait are looked at, for whom it is too late.
 _LOOK_SECONDS: Final = 0.1
@@ -50,7 +52,8 @@ class Dispatcher:
         self._events = events
         self._counts = counts
         self._usable: list[Upstream] = []
-        self._picker: Picker | None = None
+        self._picker: Picker | None = None  # among these; None where there are none
+        self._pickers: dict[tuple[Upstream, ...], Picker] = {}  # of all that were needed since the last change
         self._queue: deque[Call] = deque()  # every server has as much to do as it may
         self._repeated: deque[tuple[Call, str]] = deque()  # reads that wait for room in the budget
         self._look: Timer | None = None
@@ -67,12 +70,11 @@ class Dispatcher:
 
     def ask(self, call: Call) -> None:
         """Its `done` is called later, never from here."""
-        picker = self._picker
-        if picker is None:
+        if self._picker is None:
             self._refuse_later(call, self._why_nobody())
             return
-        upstream = picker.pick(call)
-        if upstream.outstanding >= self._settings.most_outstanding or self._queue:
+        upstream = None if self._queue else self._one_with_room(self._picker, call)
+        if upstream is None:
             self._enqueue(call)
         else:
             upstream.ask(call)
@@ -137,7 +139,8 @@ class Dispatcher:
         if not self._usable:
             # All are ejected: then that means nothing. Those that the checks have found to be down stay out.
             self._usable = [each for each in self.upstreams if each.is_healthy and not each.is_leaving]
-        self._picker = PICKERS[self._balance](self._usable) if self._usable else None
+        self._pickers.clear()
+        self._picker = self._picker_among(self._usable) if self._usable else None
         if self._queue or self._repeated:
             self._go_on()
 
@@ -149,8 +152,7 @@ class Dispatcher:
     def _ask_again(self, upstream: Upstream, call: Call, reply: bytes) -> bool:
         """A read was answered 500: the server may be the reason, so another one is asked, once."""
         upstream.failed(reply.decode().rstrip())
-        others = self._others(call, upstream)
-        if upstream in call.tried or call.tries > 1 or not others or call.waiter.is_gone:
+        if call.tries > 1 or not self._others(call, upstream) or call.waiter.is_gone:
             return False
         self._repeat(upstream, call, f"{upstream.name} answered {reply.decode().rstrip()}")
         return True
@@ -182,7 +184,18 @@ class Dispatcher:
         elif call.waiter.is_gone and not call.is_write:
             self._finish_retry(call)
         else:
-            PICKERS[self._balance](others).pick(call).ask(call)
+            self._picker_among(others).pick(call).ask(call)
+
+    def _picker_among(self, upstreams: list[Upstream]) -> Picker:
+        """Kept, because a thousand requests that a server loses at once are asked of the same others, and the ring of
+        `hash` takes 2 ms to make for twenty servers."""
+        key = tuple(upstreams)
+        picker = self._pickers.get(key)
+        if picker is None:
+            if len(self._pickers) >= _MOST_PICKERS:
+                self._pickers.clear()
+            picker = self._pickers[key] = PICKERS[self._balance](upstreams)
+        return picker
 
     def _others(self, call: Call, but: Upstream | None = None) -> list[Upstream]:
         """The servers that may be asked for it and have not been yet."""
@@ -200,13 +213,15 @@ class Dispatcher:
 
     # -- Those who wait --
 
+    def _one_with_room(self, picker: Picker, call: Call) -> Upstream | None:
+        """The one that is to be asked, or where it has no room any that has; None where none has."""
+        most = self._settings.most_outstanding
+        upstream = picker.pick(call)
+        if upstream.outstanding < most:
+            return upstream
+        return next((each for each in self._usable if each.outstanding < most), None)
+
     def _enqueue(self, call: Call) -> None:
-        if not self._queue:
-            # The one that was drawn has no room; another one may.
-            for upstream in self._usable:
-                if upstream.outstanding < self._settings.most_outstanding:
-                    upstream.ask(call)
-                    return
         if len(self._queue) >= self._settings.queue:
             self._refuse_later(call, f"{len(self._queue)} requests wait for a server already; try again later")
             return
@@ -216,16 +231,17 @@ class Dispatcher:
     def _go_on(self) -> None:
         while self._repeated and self.retries < self._budget:
             self._repeat_one(*self._repeated.popleft())
-        if self._queue and self._picker is None:
-            why = self._why_nobody()
-            self._drop(self._queue, why)
         while self._queue:
-            free = [each for each in self._usable if each.outstanding < self._settings.most_outstanding]
-            if not free:
+            call = self._queue[0]
+            if self._picker is None:
+                self._fail(self._queue.popleft(), self._why_nobody())
+                continue
+            upstream = self._one_with_room(self._picker, call)
+            if upstream is None:
                 return
-            call = self._queue.popleft()
+            self._queue.popleft()
             if call.is_write or not call.waiter.is_gone:
-                PICKERS[self._balance](free).pick(call).ask(call)
+                upstream.ask(call)
 
     def _look_later(self) -> None:
         if self._look is None:
@@ -245,10 +261,6 @@ class Dispatcher:
             self._look_later()
 
     # -- Nothing to answer with --
-
-    def _drop(self, calls: deque[Call], why: str) -> None:
-        while calls:
-            self._fail(calls.popleft(), why)
 
     def _refuse_later(self, call: Call, why: str) -> None:
         self._reactor.call_soon(lambda: self._fail(call, why))

@@ -36,8 +36,9 @@ class HealthCheck:
 
     def start(self) -> None:
         self._timer = None
-        times = LinkTimes(self.settings.timeout, self.settings.timeout, self.settings.timeout)
         if self._link is None or self._link.is_over:
+            seconds = self.settings.timeout
+            times = LinkTimes(seconds, seconds, seconds)
             self._link = Link(self._reactor, self._upstream.target, times, self)
         self._link.ask(call_for(_CHECK, self._checked, ANYBODY, self._reactor.now))
 

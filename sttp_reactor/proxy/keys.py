@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -43,7 +42,7 @@ def _part() -> Reader:
         if value.shape is not Shape.NUMBER or not re.fullmatch(r"[01](\.[0-9]{1,9})?", text):
             raise Unfit(value)
         part = float(text)
-        if not math.isfinite(part) or not 0 <= part <= 1:
+        if part > 1:
             raise Unfit(value)
         return part
 

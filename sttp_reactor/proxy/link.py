@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 from collections import deque
 from collections.abc import Sequence
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from sttp_reactor.net.protocol import Transport
 from sttp_reactor.net.reactor import Reactor
@@ -24,15 +24,12 @@ from sttp_reactor.proxy.target import Target
 IDLE_SECONDS: Final = 20.0
 
 
-class LinkTimes:
+class LinkTimes(NamedTuple):
     """Seconds: for the connection to be made, for a reply to a read, and to a write."""
 
-    __slots__ = ("connect", "read", "write")
-
-    def __init__(self, connect: float, read: float, write: float) -> None:
-        self.connect = connect
-        self.read = read
-        self.write = write
+    connect: float
+    read: float
+    write: float
 
 
 class LinkOwner(Protocol):
@@ -61,11 +58,6 @@ class Link:
         self._last_used = reactor.now
         self.is_over = False
         self.is_leaving = False  # it is to end as soon as nothing is under way
-
-    @property
-    def under_way(self) -> int:
-        """Calls that were asked and not answered."""
-        return len(self._waiting)
 
     @property
     def is_connected(self) -> bool:
@@ -165,14 +157,13 @@ class Link:
             if self._reactor.now >= deadline:
                 self._end(f"it did not answer within {seconds:g} s", is_fault=True)
                 return
-            # One that is asked after this one may have less time.
-            deadline = min(deadline, self._reactor.now + self._times.read)
         else:
             deadline = self._last_used + IDLE_SECONDS
             if self._reactor.now >= deadline:
                 self._end("", is_fault=False)
                 return
-            deadline = min(deadline, self._reactor.now + self._times.read)
+        # One that is asked after this has less time, perhaps.
+        deadline = min(deadline, self._reactor.now + self._times.read)
         self._timer = self._reactor.call_at(deadline, self._check_time)
 
     def _end(self, why: str, *, is_fault: bool) -> None:
