@@ -26,6 +26,8 @@ Usage:
   sttpc create [options] [-f] URL [CONTENT]
   sttpc update [options] URL [CONTENT]
   sttpc delete [options] [-f] URL...
+  sttpc dump [options] [URL]
+  sttpc load [options] [-f] FILE [URL]
   sttpc ping [options] [URL]
   sttpc stats [options] [--watch] [URL]
 
@@ -36,13 +38,15 @@ Commands:
   create  Store a text under a new path. Prints nothing.
   update  Replace the text of a file that exists. Prints nothing.
   delete  Delete files. Prints nothing.
+  dump    Print all files of a directory and those below it, without URL all there are, as JSON lines.
+  load    Store the files of FILE, which dump has printed; "-" is standard input. What is there already is left.
   ping    Print how quickly a server answers from its disk.
   stats   Print the figures of a server whose HTTP gateway is on; URL is the gateway's, or http://127.0.0.1:8081.
 
 URL is sttp://host[:port]/path, host[:port]/path, or a plain /path on the server that -a and -p name. The port is that
 of -p or STTPC_PORT, or 8080, unless given; an IPv6 address stands in brackets. In the first two forms %XX is decoded
 and "?" and "#" have to be written %3F and %23; a plain /path is taken literally. sttps://host[:port]/path is the same
-by TLS, on port 8443. ping and list take unix:/path/of/socket, too, which names a server and no path.
+by TLS, on port 8443. ping, list, dump and load take unix:/path/of/socket, too, which names a server and no path.
 
 HOST is host[:port], sttps://host[:port] for TLS, or unix:/path/of/socket; a PATH apart from it is taken literally.
 
@@ -70,6 +74,7 @@ What to do:
   -l, --long                list: each file's length in characters and its text, too.
   --watch                   stats: every second, each time about the second before.
   -f, --force               create: replace the text of a file that exists. delete: a missing file is no error.
+                            load: replace the texts of files that are there with other ones.
 
 Output:
   -i, --include             Print each reply's status line before its data.
@@ -97,7 +102,15 @@ _SYNONYMS: Final = {
     **dict.fromkeys(("set", "put", "write", "store", "save", "echo"), "create -f"),
     **dict.fromkeys(("edit", "change", "replace", "modify", "patch"), "update"),
     **dict.fromkeys(("rm", "del", "remove", "unlink", "erase"), "delete"),
+    **dict.fromkeys(("export", "backup"), "dump"),
+    **dict.fromkeys(("import", "restore"), "load"),
 }
+_PATH_USES: Final[tuple[tuple[str, PathUse], ...]] = (
+    ("ping", "unused"),
+    ("load", "unused"),
+    ("list", "optional"),
+    ("dump", "optional"),
+)
 OTHER_EXIT = 1
 INTERRUPTED_EXIT = 130
 _DAY_SECONDS = 86_400.0
@@ -140,8 +153,22 @@ def _run(arguments: dict[str, Any], environ: Mapping[str, str]) -> int:
     report = Report(_output(arguments))
     tls = read_tls(arguments, environ, targets)
     with Servers(_seconds(arguments["--timeout"]), _retries(arguments["--retry"]), trace, tls) as servers:
-        _carry_out(arguments, targets, Commands(servers, report))
+        if arguments["dump"] or arguments["load"]:
+            _move(arguments, targets[0], servers, report)
+        else:
+            _carry_out(arguments, targets, Commands(servers, report))
     return report.exit_code
+
+
+def _move(arguments: dict[str, Any], target: Target, servers: Servers, report: Report) -> None:
+    from sttp_reactor.cli.sttpc_moving import Dump, Load  # imported late: not for those who ask one thing
+
+    if arguments["dump"]:
+        Dump(servers, report, target).run()
+        return
+    if target.path != "/":
+        raise LocalError(f"load stores files under the paths that they bring; {target.label} is to name a server alone")
+    Load(servers, report, target, force=arguments["--force"]).run(arguments["FILE"])
 
 
 def _stats(arguments: dict[str, Any]) -> int:
@@ -168,7 +195,13 @@ def _output(arguments: dict[str, Any]) -> Output:
 def _targets(arguments: dict[str, Any], environ: Mapping[str, str]) -> list[Target]:
     address, port = arguments["--address"], arguments["--port"]
     if not arguments["fetch"]:
-        path: PathUse = "unused" if arguments["ping"] else "optional" if arguments["list"] else "needed"
+        path: PathUse = (
+            "unused"
+            if arguments["ping"] or arguments["load"]
+            else "optional"
+            if arguments["list"] or arguments["dump"]
+            else "needed"
+        )
         return read_targets(arguments["URL"], address, port, environ, path=path)
     if address is not None:
         raise LocalError("fetch takes its server as HOST[:PORT], not from --address")

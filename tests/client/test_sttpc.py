@@ -541,7 +541,7 @@ def test_a_silent_server_is_asked_again(serve: Serve, run: Run) -> None:
         (["rm", "/a"], "did you mean delete?"),
         (["del", "/a"], "did you mean delete?"),
         (["set", "/a", "x"], "did you mean create -f?"),
-        (["xyzzy", "/a"], "there is fetch, show, list, create, update, delete, ping and stats"),
+        (["xyzzy", "/a"], "there is fetch, show, list, create, update, delete, dump, load, ping and stats"),
         (["--color", "show", "/a"], "unknown option --color."),
         (["create", "/a", "Buy", "milk", "now"], "stands in quotes: 'Buy milk now'"),
         (["update", "-q", "/a", "Buy", "milk"], "stands in quotes: 'Buy milk'"),
