@@ -1,4 +1,4 @@
-"""As much of netcat as README needs, for machines without one: `nc HOST PORT`."""
+"""As much of netcat as README needs, for machines without one: `nc [-N] HOST PORT`."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ import sys
 
 
 def main() -> int:
-    with socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=10) as server:
+    host, port = sys.argv[-2:]
+    with socket.create_connection((host, int(port)), timeout=10) as server:
         server.sendall(sys.stdin.buffer.read())
+        if "-N" in sys.argv:
+            server.shutdown(socket.SHUT_WR)
         while piece := server.recv(4096):
             sys.stdout.buffer.write(piece)
     return 0
