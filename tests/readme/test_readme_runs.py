@@ -50,7 +50,9 @@ class Copy:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.ports = {port: str(free_port()) for port in ("8080", "8081", "8001", "8002", "8010", "7777", "7007")}
+        self.ports = {
+            port: str(free_port()) for port in ("8080", "8081", "8001", "8002", "8010", "7777", "7007", "6380")
+        }
         for name in ("server.pem", "server.key", "ca.pem"):
             shutil.copy(ROOT / "tests" / "tls" / name, folder / name.replace("ca", "clients"))
         commands = folder / "bin"
