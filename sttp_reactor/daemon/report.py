@@ -14,6 +14,7 @@ from sttp_reactor.metrics import Registry, Sample
 from sttp_reactor.net.log_lines import timestamp
 from sttp_reactor.profiling import stacks
 from sttp_reactor.sttp.counts import DURATION, REQUESTS, STATUS_TEXTS
+from sttp_reactor.sttp.door import Talk
 from sttp_reactor.sttp.samples import ENDINGS, REFUSALS
 from sttp_reactor.sttp.server import Server
 from sttp_reactor.sttp.session import Session
@@ -182,14 +183,17 @@ def details(server: Server) -> Iterator[str]:
 
 
 def _worst_connections(server: Server) -> Iterator[str]:
-    """Those with the most that waits to be sent, then those that have been silent for the longest."""
+    """Those with the most that waits to be sent, then those that have been silent for the longest; HTTP's too."""
 
-    def how_bad(session: Session) -> tuple[int, float]:
+    def how_bad(session: Session | Talk) -> tuple[int, float]:
         return session.transport.bytes_unsent(), -session.transport.last_received
 
-    now, count = server.reactor.now, len(server.sessions)
+    sessions: list[Session | Talk] = [*server.sessions]
+    if server.door is not None:
+        sessions += server.door.sessions
+    now, count = server.reactor.now, len(sessions)
     if count > _MOST_CONNECTIONS:
         yield f"{_MOST_CONNECTIONS} of {count} connections: those with the most unread, then the longest silent"
-    for session in heapq.nlargest(_MOST_CONNECTIONS, server.sessions, how_bad):
+    for session in heapq.nlargest(_MOST_CONNECTIONS, sessions, how_bad):
         silent = now - session.transport.last_received
         yield f"connection {session!r}, silent for {silent:.1f} s, {session.transport!r}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from email.utils import formatdate
 from typing import TYPE_CHECKING, Final
 
@@ -59,6 +59,7 @@ class Gateway:
         self._server = server
         self.site = Site(server.reactor, self._handle, headers=HEADERS)
         self.site.on_lost = server.connection_lost
+        self.site.on_timeout = lambda session, limit: server.connection_timed_out(session.transport, limit)
         self._answers = CachedAnswers(server.reactor, self.site.date)
         self.site.fast_way, self.site.keep = self._answers.answer_to, self._answers.keep
         self.is_draining = False
@@ -78,6 +79,10 @@ class Gateway:
         server.registry.add(self.samples)
         self.site.on_answered = self._record
         self.reconfigure()
+
+    @property
+    def sessions(self) -> Collection[Session]:
+        return self.site.sessions
 
     @property
     def connections(self) -> int:

@@ -19,6 +19,8 @@ Handler = Callable[[Request, "Exchange"], Response | None]
 # came was none.
 OnAnswered = Callable[["Session", Request | None, int, int, float], None]
 
+# (session, the limit's name): one that the peer would have kept is about to be closed.
+OnTimeout = Callable[["Session", str], None]
 
 _NO_PIECES: Final[Iterator[bytes]] = iter(())
 
@@ -28,6 +30,10 @@ def _nothing() -> None:
 
 
 def nobody_asks(_session: Session, _request: Request | None, _status: int, _bytes: int, _seconds: float) -> None:
+    pass
+
+
+def nobody_counts(_session: Session, _limit: str) -> None:
     pass
 
 
@@ -61,6 +67,9 @@ class Site:
         """Called when a session has gone."""
         self.on_answered: OnAnswered = nobody_asks
         """For whoever keeps a log: called for every response that did not take the fast way."""
+        self.on_timeout: OnTimeout = nobody_counts
+        """Called where a time limit ends a session: `idle_timeout`, `request_timeout`, or the connection's own
+        `write_timeout`."""
 
     def drain(self) -> None:
         """Answer what has been asked, and close. The listener is somebody else's."""

@@ -95,6 +95,9 @@ class Session:
     def connection_lost(self, error: Exception | None) -> None:
         self.is_gone = True
         self._ended = True
+        # ETIMEDOUT is another matter: the peer's machine is gone. What the connection itself gives up has no number.
+        if isinstance(error, TimeoutError) and error.errno is None:
+            self._site.on_timeout(self, "write_timeout")
         self._timer.cancel()
         self._waiting.clear()
         self._site.sessions.discard(self)
@@ -224,8 +227,10 @@ class Session:
         if now < deadline:
             self._timer = site.reactor.call_at(deadline, self._check_time)
         elif self._began is not None:
+            site.on_timeout(self, "request_timeout")
             self._refuse(sentence(408, f"The request did not end within {site.request_timeout:g} s."))
         else:
+            site.on_timeout(self, "idle_timeout")
             self._end()
 
     def __repr__(self) -> str:

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Protocol as Interface
 
-from sttp_reactor.net.protocol import Protocol
+from sttp_reactor.net.protocol import Protocol, Transport
+
+
+class Talk(Interface):
+    """A session of the door's."""
+
+    transport: Transport
 
 
 class Door(Interface):
@@ -18,6 +25,11 @@ class Door(Interface):
     speak_tls: bytes
     no_header: bytes
     """What a listed proxy is sent that begins with no header of the PROXY protocol."""
+
+    @property
+    def sessions(self) -> Collection[Talk]:
+        """Those of its connections that are open. Where a time limit ends one, the door calls
+        `Server.connection_timed_out`."""
 
     @property
     def connections(self) -> int: ...

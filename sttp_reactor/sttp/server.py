@@ -13,7 +13,7 @@ from sttp_reactor.metrics import Registry, Sample
 from sttp_reactor.net.crowd import Crowd, address_of
 from sttp_reactor.net.endpoints import Endpoint, Sockets, bind_all, bind_here, names_of, remove_files
 from sttp_reactor.net.listener import Listener
-from sttp_reactor.net.protocol import Protocol
+from sttp_reactor.net.protocol import Protocol, Transport
 from sttp_reactor.net.proxy_headers import ProxyHeaders
 from sttp_reactor.net.reactor import Reactor
 from sttp_reactor.net.throttle import Throttle
@@ -391,14 +391,18 @@ class Server:
         self._stop_if_empty()
 
     def _session_timed_out(self, session: Session, name: str) -> None:
+        self.connection_timed_out(session.transport, name)
+
+    def connection_timed_out(self, transport: Transport, name: str) -> None:
+        """The limit `name` ends this connection; the door calls it for its own."""
         if name == "idle_timeout":
             self.events.count(name)  # nothing unusual
-            log.debug("%s: closing: limits.%s has passed", session.transport.peer, name)
+            log.debug("%s: closing: limits.%s has passed", transport.peer, name)
         elif name == "unsent":
             message = "%s is unsent to peers that read too slowly; closing the connection of %s"
-            self.events.warn(name, message, self.unsent, session.transport.peer)
+            self.events.warn(name, message, self.unsent, transport.peer)
         else:
-            self.events.warn(name, "limits.%s has passed; closing the connection of %s", name, session.transport.peer)
+            self.events.warn(name, "limits.%s has passed; closing the connection of %s", name, transport.peer)
 
     def _stop_if_empty(self) -> None:
         if not self._stopping or self._open_here:

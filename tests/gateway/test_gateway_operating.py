@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -192,3 +193,56 @@ def test_promtool_is_content(web: Web) -> None:
     text = web.get("/metrics").body
     result = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, timeout=30)
     assert (result.returncode, result.stdout, result.stderr) == (0, b"", b"")
+
+
+def closed(web: Web, reason: str) -> float:
+    [line] = [
+        line
+        for line in web.get("/metrics").body.decode().splitlines()
+        if line.startswith("sttp_connections_closed_total{") and f'"{reason}"' in line
+    ]
+    return float(line.split()[-1])
+
+
+@pytest.mark.parametrize(
+    ("limit", "sent", "answered"),
+    [("idle_timeout", b"", b""), ("request_timeout", b"GET /healthz HTTP/1.1\r\nHo", b"HTTP/1.1 408 ")],
+)
+def test_a_time_limit_that_ends_a_connection_is_counted_as_on_the_other_door(
+    start_web: StartWeb, limit: str, sent: bytes, answered: bytes
+) -> None:
+    web = start_web(f"limits.{limit}=0.3", "processes=1")
+    with socket.create_connection(("127.0.0.1", web.port), PATIENCE_SECONDS) as sock, sock.makefile("rb") as file:
+        sock.sendall(sent)
+        assert file.read().startswith(answered)
+    web.client.close()  # which may have been idle for as long
+    assert closed(web, limit) >= 1
+    assert closed(web, "write_timeout") == 0
+
+
+def test_a_peer_that_reads_nothing_is_counted_when_it_is_given_up(start_web: StartWeb) -> None:
+    web = start_web("limits.write_timeout=0.5", "processes=1")
+    web.write("a", b"x" * 160)
+    with socket.socket() as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        sock.settimeout(0.2)
+        sock.connect(("127.0.0.1", web.port))
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while time.monotonic() < deadline and not closed(web, "write_timeout"):
+            try:
+                sock.sendall(b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n" * 500)
+            except TimeoutError:
+                pass
+            except OSError:
+                time.sleep(0.05)
+    assert closed(web, "write_timeout") == 1
+
+
+def test_the_report_shows_its_connections_too(start_web: StartWeb) -> None:
+    web = start_web("processes=1")
+    web.get("/healthz")
+    peer = f"127.0.0.1:{web.client.sock.getsockname()[1]}"
+    web.sttpd.send_signal(signal.SIGUSR2)
+    web.get("/healthz")
+    web.sttpd.stop()
+    assert f"connection <http.Session {peer}: " in web.sttpd.log
