@@ -9,12 +9,14 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from namespaces import Node
 from ports import free_port
 
 ETCD = shutil.which("etcd")
@@ -34,14 +36,16 @@ def new_prefix() -> str:
 class Member:
     """One etcd process; it keeps its ports and its data when it is killed and started again."""
 
-    def __init__(self, name: str, folder: Path, tls: Sequence[str] = ()) -> None:
-        """`tls` are options that have clients served by TLS."""
+    def __init__(self, name: str, folder: Path, tls: Sequence[str] = (), node: Node | None = None) -> None:
+        """`tls` are options that have clients served by TLS. Without a `node` it is on loopback."""
         self.name = name
         self.folder = folder
         self.port = free_port()
         self.peer_port = free_port()
-        self.url = f"{'https' if tls else 'http'}://127.0.0.1:{self.port}"
-        self.peer_url = f"http://127.0.0.1:{self.peer_port}"
+        host = "127.0.0.1" if node is None else node.host
+        self.url = f"{'https' if tls else 'http'}://{host}:{self.port}"
+        self.peer_url = f"http://{host}:{self.peer_port}"
+        self._run: Sequence[str] = () if node is None else node.run
         self._tls = list(tls)
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -49,6 +53,7 @@ class Member:
         if self.is_running:
             return
         command = [
+            *self._run,
             *[str(ETCD), "--name", self.name, "--data-dir", str(self.folder / self.name), "--logger", "zap"],
             *["--listen-client-urls", self.url, "--advertise-client-urls", self.url],
             *["--listen-peer-urls", self.peer_url, "--initial-advertise-peer-urls", self.peer_url],
@@ -83,9 +88,25 @@ class Member:
 
     def status(self, within: float = 1.0) -> dict[str, object] | None:
         """What it says of itself; None where it does not answer."""
+        if self._run:
+            return self._status_in_its_namespace(within)
         request = urllib.request.Request(f"{self.url}/v3/maintenance/status", b"{}")
         with contextlib.suppress(OSError, ValueError), _direct.open(request, timeout=within) as answer:
             found: dict[str, object] = json.load(answer)
+            return found
+        return None
+
+    def _status_in_its_namespace(self, within: float) -> dict[str, object] | None:
+        """Which is reached also where the member is cut off."""
+        program = (
+            "import sys, urllib.request as u; print(u.urlopen(sys.argv[1], b'{}', float(sys.argv[2])).read().decode())"
+        )
+        url = f"{self.url}/v3/maintenance/status"
+        command = [*self._run, sys.executable, "-S", "-c", program, url, str(within)]
+        environ = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
+        done = subprocess.run(command, capture_output=True, timeout=PATIENCE_SECONDS, env=environ)
+        with contextlib.suppress(ValueError):
+            found: dict[str, object] = json.loads(done.stdout)
             return found
         return None
 
@@ -93,12 +114,18 @@ class Member:
 class EtcdCluster:
     """`size` members that have found a leader. A context manager: nothing of it is left behind."""
 
-    def __init__(self, size: int, options: Sequence[str] = (), tls: Sequence[str] = ()) -> None:
+    def __init__(
+        self, size: int, options: Sequence[str] = (), tls: Sequence[str] = (), nodes: Sequence[Node] = ()
+    ) -> None:
+        """On loopback, or each member in one of `nodes`."""
         self._folder = Path(
             tempfile.mkdtemp(prefix="sttp-etcd-", dir="/dev/shm" if Path("/dev/shm").is_dir() else None)
         )
         self._options = list(options)
-        self.members = [Member(f"etcd-{number}", self._folder, tls) for number in range(1, size + 1)]
+        self.members = [
+            Member(f"etcd-{number}", self._folder, tls, nodes[number - 1] if nodes else None)
+            for number in range(1, size + 1)
+        ]
         self._cluster = ",".join(f"{member.name}={member.peer_url}" for member in self.members)
 
     def __enter__(self) -> EtcdCluster:
