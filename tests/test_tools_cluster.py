@@ -6,15 +6,18 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from etcd_cluster import EtcdCluster
 from ports import free_port
 
-SCRIPT = Path(__file__).parent.parent / "tools" / "cluster.sh"
+TOOLS = Path(__file__).parent.parent / "tools"
+SCRIPT = TOOLS / "cluster.sh"
 PATIENCE_SECONDS = 60.0
 
 pytestmark = [
@@ -103,3 +106,15 @@ def test_what_it_does_not_know_it_explains(arguments: list[str]) -> None:
     done = subprocess.run([str(SCRIPT), *arguments], capture_output=True, text=True, timeout=PATIENCE_SECONDS)
     assert done.returncode == 2
     assert "tools/cluster.sh status" in done.stderr
+
+
+def test_the_figures_of_a_cluster_are_measured_and_nothing_runs_on() -> None:
+    with EtcdCluster(1) as cluster:
+        command = [sys.executable, str(TOOLS / "cluster_bench.py"), "--endpoints", cluster.urls[0]]
+        done = subprocess.run([*command, "--seconds", "0.3", "--files", "130"], capture_output=True, timeout=160)
+    assert (done.returncode, done.stderr) == (0, b"")
+    lines = done.stdout.decode().splitlines()
+    assert lines[0].startswith("130 files of 160 characters, ")
+    rates = [float(line.split("/s")[0].split()[-1].replace(",", "")) for line in lines[2:]]
+    assert len(rates) == 16
+    assert min(rates) > 10, done.stdout
