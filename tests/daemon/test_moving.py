@@ -91,6 +91,23 @@ def test_from_a_disk_to_a_cluster_and_back(start: Start, full: Sttpd) -> None:
         on_etcd.stop()
 
 
+@pytest.mark.skipif(ETCD is None, reason="etcd is not installed")
+def test_many_files_to_a_cluster_and_back(start: Start) -> None:
+    """Many batches of each kind: of files, of directories, and of pages of a LIST."""
+    files = {f"/many/{n % 700 if n < 8_000 else 700}/{n}": f"{n} {'x' * (n % 150)}" for n in range(20_000)}
+    with EtcdCluster(1) as cluster:
+        on_etcd = start(*patient(cluster.urls, new_prefix()), docroot="none")
+        patience = ("--timeout", "30")
+        assert sttpc("load", *patience, "-", at(on_etcd), stdin=lines_of(files)) == (0, b"", "")
+        code, dumped, err = sttpc("dump", *patience, at(on_etcd))
+        assert (code, err) == (0, "")
+        assert files_of(dumped) == files
+        back = start(docroot="back")
+        assert sttpc("load", "-", at(back), stdin=dumped) == (0, b"", "")
+        assert sttpc("dump", at(back)) == (0, dumped, "")
+        on_etcd.stop()
+
+
 def test_a_directory_alone(full: Sttpd) -> None:
     for url in (f"{at(full)}/tree/3", f"sttp://{at(full)}/tree/3/"):
         code, dumped, err = sttpc("dump", url)
