@@ -62,6 +62,8 @@ def judge_all(data: bytes, max_line: int) -> list[Verdict]:
         line = line.removesuffix(b"\r")
         if line:
             verdicts.append(judge(line))
+            if line.startswith(b"PROXY "):
+                return verdicts  # a header of the PROXY protocol from somebody who is not listed (section 2)
         elif verdicts:
             return verdicts
     return verdicts
