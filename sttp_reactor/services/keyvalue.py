@@ -33,6 +33,7 @@ from sttp_reactor.services.options import size, whole
 try:
     from sttp_reactor.services import keyvalue_admin as admin
     from sttp_reactor.services.keyvalue_commands import COMMANDS, OOM, Refused, Store
+    from sttp_reactor.services.keyvalue_quick import quick_replies
     from sttp_reactor.services.resp import Command, CommandParser
 except ImportError as error:  # hiredis
     sys.exit(f"keyvalue needs the package {error.name}: pip install 'sttp_reactor[services]'")
@@ -83,6 +84,13 @@ class Session:
         self.server.sessions[self.id] = self
 
     def data_received(self, data: bytes) -> None:
+        if not (self._ended or self._paused or self._yielding or self._parser.buffered):
+            quick = quick_replies(self.server.store, data)
+            if quick is not None:
+                replies, count = quick
+                self.server.commands += count
+                self.transport.write(replies)
+                return
         if self._ended:
             return
         commands = self._parser.feed(data)
