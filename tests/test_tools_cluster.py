@@ -16,6 +16,8 @@ import pytest
 from etcd_cluster import EtcdCluster
 from ports import free_port
 
+from sttp_reactor.client import Client
+
 TOOLS = Path(__file__).parent.parent / "tools"
 SCRIPT = TOOLS / "cluster.sh"
 PATIENCE_SECONDS = 60.0
@@ -31,7 +33,8 @@ pytestmark = [
 class Cluster:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._environ = os.environ | {"STTP_CLUSTER": str(folder), "STTP_CLUSTER_PORT": str(free_port())}
+        self._base = free_port()
+        self._environ = os.environ | {"STTP_CLUSTER": str(folder), "STTP_CLUSTER_PORT": str(self._base)}
         # A script that is started with SIGINT ignored cannot be told otherwise; `python -c` can.
         self.up = subprocess.Popen(
             [str(SCRIPT), "up"], env=self._environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
@@ -53,6 +56,9 @@ class Cluster:
         while not all(word in (status := self.words("status")) for word in words):
             assert time.monotonic() < deadline, status
         return status
+
+    def by_proxy(self) -> Client:
+        return Client("127.0.0.1", self._base + 10, timeout=PATIENCE_SECONDS)
 
     def pids(self) -> list[int]:
         return [int(file.read_text()) for file in self.folder.glob("*.pid")]
@@ -76,17 +82,23 @@ def test_from_up_to_the_end(cluster: Cluster) -> None:
     assert "A cluster of three is up" in cluster.up.stdout.readline()
     status = cluster.until_status("leader, term")
     assert status.count("follower, term") == 2
+    with cluster.by_proxy() as client:
+        client.create("/hello", "Hello, cluster")
     leader = next(line.split()[0] for line in status.splitlines() if "leader, term" in line)
     cluster.words("kill", leader)
     after = cluster.until_status("leader, term")
     assert f"{leader}    does not run" in after
     cluster.words("stop", "sttpd-1")
     assert "sttpd-1   does not run" in cluster.words("status")
+    with cluster.by_proxy() as client:
+        assert client.show("/hello") == "Hello, cluster"
+        assert client.update("/hello", "Still here") == "Still here"
     cluster.words("start", leader)
     cluster.words("start", "sttpd-1")
-    assert cluster.until_status("leader, term", "sttpd-1   runs  ").count(" runs") == 6
+    assert cluster.until_status("leader, term", "sttpd-1   runs  ").count(" runs") == 7
+    assert "proxy     runs  " in cluster.words("status")
     pids = cluster.pids()
-    assert len(pids) == 6
+    assert len(pids) == 7
     cluster.up.send_signal(signal.SIGTERM)
     cluster.up.communicate(timeout=PATIENCE_SECONDS)
     assert not cluster.folder.exists()

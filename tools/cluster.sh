@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# A cluster to try, on this machine only: three members of etcd and three sttpd that keep their files in them.
+# A cluster to try, on this machine only: three members of etcd, three sttpd that keep their files in them, and sttp-proxy
+# in front.
 #   tools/cluster.sh up                 starts all, says how to use them, and stops all at Ctrl-C
 #   tools/cluster.sh down               stops all, and removes what they have kept
 #   tools/cluster.sh status             who leads, in which term, how far each member's log has come, who runs
-#   tools/cluster.sh kill NAME          ends etcd-1, etcd-2, etcd-3, sttpd-1, sttpd-2 or sttpd-3 as a crash does
+#   tools/cluster.sh kill NAME          ends etcd-1, etcd-2, etcd-3, sttpd-1, sttpd-2, sttpd-3 or proxy as a crash does
 #   tools/cluster.sh stop NAME          ends it in good order
 #   tools/cluster.sh start NAME         starts it again, with what it had
 # STTP_CLUSTER names the folder of their data and logs (default: .cluster in the checkout), STTP_CLUSTER_PORT the first
@@ -13,16 +14,19 @@ set -euo pipefail
 . "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")/venv.sh"
 folder=${STTP_CLUSTER:-$ROOT/.cluster}
 base=${STTP_CLUSTER_PORT:-28000}
-names=(etcd-1 etcd-2 etcd-3 sttpd-1 sttpd-2 sttpd-3)
+names=(etcd-1 etcd-2 etcd-3 sttpd-1 sttpd-2 sttpd-3 proxy)
 
 usage() {
-  sed -n '2,10s/^# \{0,1\}//p' -- "${BASH_SOURCE[0]}" >&2
+  sed -n '2,11s/^# \{0,1\}//p' -- "${BASH_SOURCE[0]}" >&2
   exit 2
 }
 
 client_port() { echo $((base + ${1#*-})); }
 peer_port() { echo $((base + 3 + ${1#*-})); }
-sttp_port() { echo $((base + 6 + ${1#*-})); }
+sttp_port() { if [ "$1" = proxy ]; then echo $((base + 10)); else echo $((base + 6 + ${1#*-})); fi; }
+page_port() { echo $((base + 11)); }
+# The page needs the extra `http`; a cluster without one is of use, too.
+has_page() { "$ROOT/.venv/bin/python" -c 'import httptools' 2>/dev/null; }
 
 need() {
   command -v "$1" >/dev/null && return
@@ -47,6 +51,12 @@ members() {
   echo "$list"
 }
 
+servers() {
+  local at list=
+  for at in 1 2 3; do list+="${list:+,}127.0.0.1:$(sttp_port "sttpd-$at")"; done
+  echo "$list"
+}
+
 command_of() {
   local name=$1 client peer
   case $name in
@@ -61,6 +71,10 @@ command_of() {
     sttpd-*)
       command=("$ROOT/.venv/bin/sttpd" -a 127.0.0.1 -p "$(sttp_port "$name")" -o store.engine=etcd
         -o "store.endpoints=$(endpoints "$name")")
+      ;;
+    proxy)
+      command=("$ROOT/.venv/bin/sttp-proxy" -a 127.0.0.1 -p "$(sttp_port proxy)" -s "$(servers)")
+      if has_page; then command+=(-o http.enabled=true -o "http.port=$(page_port)"); fi
       ;;
   esac
 }
@@ -113,12 +127,12 @@ status() {
     state="does not run"
     if pid_of "$name" >/dev/null; then
       state="runs"
-      if [[ $name == sttpd-* ]]; then answers "$name" >/dev/null 2>&1 || state="runs, and the cluster does not answer it"; fi
+      if [[ $name != etcd-* ]]; then answers "$name" >/dev/null 2>&1 || state="runs, and the cluster does not answer it"; fi
     fi
     printf '%-9s %-22s' "$name" "$state"
     if [[ $name == etcd-* && $state == runs ]]; then
       "$ROOT/.venv/bin/python" "$ROOT/tools/cluster_status.py" "$(client_port "$name")"
-    elif [[ $name == sttpd-* ]]; then
+    elif [[ $name != etcd-* ]]; then
       echo "sttp://127.0.0.1:$(sttp_port "$name")"
     else
       echo
@@ -128,23 +142,25 @@ status() {
 
 down() {
   local name
-  for name in sttpd-1 sttpd-2 sttpd-3 etcd-1 etcd-2 etcd-3; do end "$name" TERM; end "$name" KILL; done
+  for name in proxy sttpd-1 sttpd-2 sttpd-3 etcd-1 etcd-2 etcd-3; do end "$name" TERM; end "$name" KILL; done
   rm -rf -- "$folder"
 }
 
 up() {
   local name
   need etcd etcd-server
+  [ -x "$ROOT/.venv/bin/sttpd" ] || ensure_venv http
   ensure_venv
   mkdir -p -- "$folder"
   trap 'trap "" INT TERM; echo; echo "stopping"; down' EXIT
   trap 'exit 130' INT
   trap 'exit 143' TERM
   for name in "${names[@]}"; do start "$name"; done
-  for name in sttpd-1 sttpd-2 sttpd-3; do wait_for answers "$name"; done
-  echo "A cluster of three is up. Write to one server, and read from another:"
-  echo "  sttpc create sttp://127.0.0.1:$(sttp_port sttpd-1)/hello 'Hello, cluster'"
+  for name in sttpd-1 sttpd-2 sttpd-3 proxy; do wait_for answers "$name"; done
+  echo "A cluster of three is up. Write by way of the proxy, or to any server, and read from another:"
+  echo "  sttpc create sttp://127.0.0.1:$(sttp_port proxy)/hello 'Hello, cluster'"
   echo "  sttpc show sttp://127.0.0.1:$(sttp_port sttpd-3)/hello"
+  if has_page; then echo "The proxy's page: http://127.0.0.1:$(page_port)/"; fi
   echo "In another terminal: tools/cluster.sh status, kill etcd-2, stop sttpd-1, start etcd-2. Ctrl-C stops all."
   while [ -d "$folder" ]; do sleep 1; done # somebody may have said `down`
 }
