@@ -130,3 +130,22 @@ def test_the_figures_of_a_cluster_are_measured_and_nothing_runs_on() -> None:
     rates = [float(line.split("/s")[0].split()[-1].replace(",", "")) for line in lines[2:]]
     assert len(rates) == 16
     assert min(rates) > 10, done.stdout
+
+
+def test_no_read_fails_when_the_leader_and_a_server_are_lost() -> None:
+    environ = os.environ | {"STTP_CLUSTER_PORT": str(free_port())}
+    done = subprocess.run(
+        [str(TOOLS / "failover.sh"), "12"], env=environ, capture_output=True, text=True, timeout=2 * PATIENCE_SECONDS
+    )
+    assert done.returncode in (0, 1), done.stderr  # 1: a write that was under way has an outcome that nobody knows
+    assert [step in done.stdout for step in ("the leader", "killing sttpd-2", "starting both")] == [True] * 3
+    assert "SHOW 200: " in done.stdout
+    wrong = [line for line in done.stdout.splitlines() if line.startswith("wrong: ")]
+    assert [line for line in wrong if not line.startswith("wrong: UPDATE") or "outcome unknown" not in line] == []
+
+
+@pytest.mark.parametrize("arguments", [["soon"], ["0"], ["5", "6"]])
+def test_failover_explains_itself(arguments: list[str]) -> None:
+    done = subprocess.run([str(TOOLS / "failover.sh"), *arguments], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "tools/failover.sh [SECONDS]" in done.stderr
