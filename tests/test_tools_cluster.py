@@ -9,7 +9,9 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -96,7 +98,11 @@ def test_from_up_to_the_end(cluster: Cluster) -> None:
     cluster.words("start", leader)
     cluster.words("start", "sttpd-1")
     assert cluster.until_status("leader, term", "sttpd-1   runs  ").count(" runs") == 7
-    assert "proxy     runs  " in cluster.words("status")
+    [proxy] = [line for line in cluster.words("status").splitlines() if line.startswith("proxy     runs  ")]
+    if find_spec("httptools") is not None:
+        for line in (proxy, *(line for line in cluster.words("status").splitlines() if line.startswith("sttpd-"))):
+            with urllib.request.urlopen(line.split()[-1], timeout=PATIENCE_SECONDS) as page:
+                assert b"<!doctype html>" in page.read().lower()
     pids = cluster.pids()
     assert len(pids) == 7
     cluster.up.send_signal(signal.SIGTERM)

@@ -8,7 +8,7 @@
 #   tools/cluster.sh stop NAME          ends it in good order
 #   tools/cluster.sh start NAME         starts it again, with what it had
 # STTP_CLUSTER names the folder of their data and logs (default: .cluster in the checkout), STTP_CLUSTER_PORT the first
-# of 12 ports (default: 28000).
+# of 15 ports (default: 28000).
 set -euo pipefail
 # shellcheck source=tools/venv.sh
 . "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")/venv.sh"
@@ -24,7 +24,7 @@ usage() {
 client_port() { echo $((base + ${1#*-})); }
 peer_port() { echo $((base + 3 + ${1#*-})); }
 sttp_port() { if [ "$1" = proxy ]; then echo $((base + 10)); else echo $((base + 6 + ${1#*-})); fi; }
-page_port() { echo $((base + 11)); }
+page_port() { if [ "$1" = proxy ]; then echo $((base + 11)); else echo $((base + 11 + ${1#*-})); fi; }
 # The page needs the extra `http`; a cluster without one is of use, too.
 has_page() { "$ROOT/.venv/bin/python" -c 'import httptools' 2>/dev/null; }
 
@@ -71,10 +71,11 @@ command_of() {
     sttpd-*)
       command=("$ROOT/.venv/bin/sttpd" -a 127.0.0.1 -p "$(sttp_port "$name")" -o store.engine=etcd
         -o "store.endpoints=$(endpoints "$name")")
+      if has_page; then command+=(-o http.enabled=true -o "http.port=$(page_port "$name")"); fi
       ;;
     proxy)
       command=("$ROOT/.venv/bin/sttp-proxy" -a 127.0.0.1 -p "$(sttp_port proxy)" -s "$(servers)")
-      if has_page; then command+=(-o http.enabled=true -o "http.port=$(page_port)"); fi
+      if has_page; then command+=(-o http.enabled=true -o "http.port=$(page_port proxy)"); fi
       ;;
   esac
 }
@@ -133,7 +134,7 @@ status() {
     if [[ $name == etcd-* && $state == runs ]]; then
       "$ROOT/.venv/bin/python" "$ROOT/tools/cluster_status.py" "$(client_port "$name")"
     elif [[ $name != etcd-* ]]; then
-      echo "sttp://127.0.0.1:$(sttp_port "$name")"
+      echo "sttp://127.0.0.1:$(sttp_port "$name")$(if has_page; then echo "  http://127.0.0.1:$(page_port "$name")/"; fi)"
     else
       echo
     fi
@@ -160,7 +161,7 @@ up() {
   echo "A cluster of three is up. Write by way of the proxy, or to any server, and read from another:"
   echo "  sttpc create sttp://127.0.0.1:$(sttp_port proxy)/hello 'Hello, cluster'"
   echo "  sttpc show sttp://127.0.0.1:$(sttp_port sttpd-3)/hello"
-  if has_page; then echo "The proxy's page: http://127.0.0.1:$(page_port)/"; fi
+  if has_page; then echo "The proxy's page: http://127.0.0.1:$(page_port proxy)/; those of the servers: see status."; fi
   echo "In another terminal: tools/cluster.sh status, kill etcd-2, stop sttpd-1, start etcd-2. Ctrl-C stops all."
   while [ -d "$folder" ]; do sleep 1; done # somebody may have said `down`
 }

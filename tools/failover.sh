@@ -2,7 +2,7 @@
 # What clients of a cluster notice when machines are lost: starts tools/cluster.sh's cluster in a folder and on ports of
 # its own, loads it by way of its proxy, kills etcd's leader, then an sttpd, starts both again, and prints what was counted.
 #   tools/failover.sh [SECONDS]        how long the load lasts, 24 without; the kills come at a quarter and at half of it
-# STTP_CLUSTER_PORT names the first of 12 ports (default: 29000).
+# STTP_CLUSTER_PORT names the first of 15 ports (default: 29000).
 set -euo pipefail
 # shellcheck source=tools/venv.sh
 . "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")/venv.sh"
