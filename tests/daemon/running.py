@@ -185,11 +185,20 @@ def fails(arguments: list[str], folder: Path, code: int) -> str:
     return done.stderr
 
 
+def freeze(pid: int) -> None:
+    """Have the process stand still, and wait until all its threads do. One that is told to and has not come to it takes
+    what is sent meanwhile, and a signal with a smaller number even before the SIGSTOP. SIGCONT ends it."""
+    os.kill(pid, signal.SIGSTOP)
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while any(stat.read_text().rpartition(") ")[2][0] != "T" for stat in Path(f"/proc/{pid}/task").glob("*/stat")):
+        assert time.monotonic() < deadline, "it goes on"
+        time.sleep(0.001)
+
+
 @contextlib.contextmanager
 def stopped(server: Sttpd) -> Iterator[None]:
     """While the block runs the server does not, and what is sent to it stays in the kernel."""
-    os.kill(server.pid, signal.SIGSTOP)
-    os.waitid(os.P_PID, server.pid, os.WSTOPPED | os.WNOWAIT)
+    freeze(server.pid)
     try:
         yield
     finally:

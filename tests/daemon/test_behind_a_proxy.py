@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import signal
 import socket
 import ssl
 import subprocess
@@ -16,7 +17,7 @@ import pytest
 from certificates import certificate, client_context, key
 from operating import Operated, operated
 from ports import free_port
-from running import PATIENCE_SECONDS, Wire
+from running import PATIENCE_SECONDS, Wire, freeze
 
 from sttp_reactor.net.proxy_protocol import encode_v2
 
@@ -167,12 +168,12 @@ def test_what_has_come_when_the_server_stops_is_still_done(tmp_path: Path) -> No
         proxied(server) as wire,
         proxied(server) as dumb,
     ):
-        server.process.send_signal(19)  # SIGSTOP: the bytes and the signal come together
+        freeze(server.pid)  # so that the bytes and the signal come together
         try:
             wire.send(v2("192.0.2.7") + b"CREATE /last x\n")
-            server.process.send_signal(15)
+            server.process.send_signal(signal.SIGTERM)
         finally:
-            server.process.send_signal(18)
+            server.process.send_signal(signal.SIGCONT)
         assert wire.rest() == b"100 /last CREATED\n"
         assert dumb.rest() == b""
         server.ends(0)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from operating import Operated, operated
-from running import PATIENCE_SECONDS, Wire
+from running import PATIENCE_SECONDS, Wire, freeze
 
 CLIENTS = 100
 ROUNDS = 25
@@ -73,7 +73,7 @@ def test_every_request_that_had_come_is_answered(server: Operated) -> None:
     assert expected.count(b"\n") == 12 * ROUNDS
     with clients_of(server) as clients, contextlib.ExitStack() as going_on:
         for pid in servers_of(server):
-            os.kill(pid, signal.SIGSTOP)
+            freeze(pid)
             going_on.callback(os.kill, pid, signal.SIGCONT)
         for number, client in enumerate(clients):
             client.send(pipeline(f"c{number}", ROUNDS) + b"UPDATE /half a li")
