@@ -296,7 +296,11 @@ def test_only_the_main_thread_takes_signals(tmp_path: Path) -> None:
 def threads_that_take(number: signal.Signals, pid: int) -> list[int]:
     taking = []
     for task in Path(f"/proc/{pid}/task").iterdir():
-        blocked = re.search(r"(?m)^SigBlk:\t(.*)$", (task / "status").read_text())
+        try:
+            status = (task / "status").read_text()
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # it has ended since it was listed
+        blocked = re.search(r"(?m)^SigBlk:\t(.*)$", status)
         assert blocked is not None
         if not int(blocked[1], 16) >> (number - 1) & 1:
             taking.append(int(task.name))
