@@ -1,4 +1,4 @@
-"""Active checks: `LIST /` on a connection of its own to each server, over and over."""
+"""Active checks: `LIST /` on a connection of its own to each server, over and over; and a lookout for its stop."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import Final
 from sttp_reactor.net.reactor import Reactor
 from sttp_reactor.net.timers import Timer
 from sttp_reactor.proxy.call import Call, call_for
-from sttp_reactor.proxy.link import Link, LinkTimes
+from sttp_reactor.proxy.link import IDLE_SECONDS, Link, LinkTimes
+from sttp_reactor.proxy.lookout import Lookout
 from sttp_reactor.proxy.settings import HealthSettings
 from sttp_reactor.proxy.upstream import Upstream
 from sttp_reactor.sttp.answerer import ANYBODY
@@ -30,6 +31,7 @@ class HealthCheck:
         self._upstream = upstream
         self.settings = settings
         self._link: Link | None = None
+        self._lookout: Lookout | None = None
         self._timer: Timer | None = None
         self._in_a_row = 0  # checks that spoke against what is believed
         self._is_closed = False
@@ -48,6 +50,8 @@ class HealthCheck:
             self._timer.cancel()
         if self._link is not None:
             self._link.close()
+        if self._lookout is not None:
+            self._lookout.close()
 
     # -- From the connection --
 
@@ -59,16 +63,33 @@ class HealthCheck:
         if sent or unsent:
             self._take(healthy=False, why=why)
         elif not self._is_closed:
-            # It hangs up on us between two checks: perhaps it stops. Whoever listens there now will say.
-            if self._timer is not None:
-                self._timer.cancel()
-            self.start()
+            self._look_now()  # it hangs up on us between two checks: perhaps it stops
 
     # -- Within --
 
+    def _look_now(self) -> None:
+        """Unless a check is under way. Whoever listens there now will say how it is."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self.start()
+
     def _checked(self, reply: bytes) -> None:
         healthy = not reply.startswith(b"5")
+        self._look_out()
         self._take(healthy=healthy, why="" if healthy else f"it answered {reply.decode().rstrip()}")
+
+    def _look_out(self) -> None:
+        if self._lookout is not None:
+            if not self._lookout.is_over and self._reactor.now < self._lookout.made_at + IDLE_SECONDS:
+                return
+            self._lookout.close()  # before the server's `idle_timeout` does, which would seem to mean something
+        self._lookout = Lookout(self._reactor, self._upstream.target, self.settings.timeout, self._is_stopping)
+
+    def _is_stopping(self) -> None:
+        self._upstream.renew()
+        if self._timer is not None and self._link is not None:
+            self._link.close()  # it would still be answered there
+        self._look_now()
 
     def _take(self, *, healthy: bool, why: str) -> None:
         upstream, settings = self._upstream, self.settings

@@ -101,11 +101,15 @@ class Upstream:
     def leave(self) -> None:
         """Ask it nothing more, and end its connections once they have answered."""
         self.is_leaving = True
+        self.renew()
+        self._stop_timers()
+
+    def renew(self) -> None:
+        """Ask nothing more on the connections that are there. What a new one cannot be made for, was never sent."""
         for link in self._links:
             if link is not None:
                 self._let_go(link)
         self._links = [None] * len(self._links)
-        self._stop_timers()
 
     def close(self) -> None:
         for link in (*self._links, *self._leaving_links):

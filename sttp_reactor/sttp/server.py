@@ -28,6 +28,7 @@ from sttp_reactor.sttp.change import Change
 from sttp_reactor.sttp.door import Door
 from sttp_reactor.sttp.files import Files
 from sttp_reactor.sttp.keys import TABLE
+from sttp_reactor.sttp.last_requests import LastRequests
 from sttp_reactor.sttp.listening import endpoints_of, tls_context_of, unix_mode_of
 from sttp_reactor.sttp.refusal import REFUSALS_LINGERING, Refusal
 from sttp_reactor.sttp.samples import ACCESS_DROPPED, samples_of
@@ -99,6 +100,7 @@ class Server:
         self._sockets = sockets
         self._stopping = False
         self._on_drained: Callable[[], None] | None = None
+        self._last_requests: LastRequests | None = None  # while it stops
         self._hurried = False
         self.access_log: AccessLog | None = None
         self.registry = Registry() if team is None else Registry(team.board, team.place)
@@ -149,8 +151,8 @@ class Server:
         self.drain(self.reactor.stop, signal)
 
     def drain(self, on_drained: Callable[[], None], signal: str = "") -> None:
-        """Stop accepting, answer what has been received, close; then call `on_drained`, once. Whoever else is on the
-        reactor goes on."""
+        """Stop accepting, answer what is received until there is a pause, close; then call `on_drained`, once. Whoever
+        else is on the reactor goes on."""
         self._stopping = True
         self._on_drained = on_drained
         # Who waits to be accepted has connected, and has perhaps asked already, before we were told to stop.
@@ -159,8 +161,7 @@ class Server:
             self.headers.drain()
         self.handshakes.abort_all()
         log.info("stopping%s: %d connections open", signal and f" on {signal}", self._open_here)
-        for session in list(self.sessions):
-            session.drain()
+        self._last_requests = LastRequests(self.reactor, self.sessions, self.settings.shutdown_timeout)
         if self.door is not None:
             self.door.drain()
         self._stop_if_empty()
@@ -169,8 +170,7 @@ class Server:
         """Close the connections that are not done, and wait for no disk: it is drained."""
         log.warning("%s: closing %d connections that are not done", why, self._open_here)
         self._hurried = True
-        for session in list(self.sessions):
-            session.transport.abort()
+        self._abort_sessions()
         if self.door is not None:
             self.door.abort()
         self._drained()
@@ -183,8 +183,7 @@ class Server:
         if self.headers is not None:
             self.headers.abort()
         self.handshakes.abort_all()
-        for session in list(self.sessions):
-            session.transport.abort()
+        self._abort_sessions()
         if self.door is not None:
             self.door.abort()
         for refusal in list(self._refusals):
@@ -380,6 +379,12 @@ class Server:
     def _count_connections(self) -> None:
         if self.team is not None:
             self.team.set_connections(self._connections_here)
+
+    def _abort_sessions(self) -> None:
+        if self._last_requests is not None:
+            self._last_requests.cancel()
+        for session in list(self.sessions):
+            session.transport.abort()
 
     def _session_lost(self, session: Session) -> None:
         self.sessions.discard(session)

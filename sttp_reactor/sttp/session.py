@@ -543,6 +543,15 @@ class Session:
             self._on_timeout(self, name)
 
     @property
+    def is_unused(self) -> bool:
+        """Nothing has ever come: whoever has asked something, and is owed nothing, is quiet."""
+        return self.stage is Stage.IDLE and not self._quiet
+
+    def is_at_rest(self, since: float) -> bool:
+        """Nothing is owed, and nothing has come since then (the reactor's clock, in seconds)."""
+        return self._dry and not self._slots and self.transport.last_received <= since
+
+    @property
     def stage(self) -> Stage:
         if self.is_gone:
             return Stage.GONE

@@ -15,6 +15,7 @@ from sttp_reactor.daemon.running import Running
 from sttp_reactor.errors import StartError
 from sttp_reactor.net.reactor import Reactor
 from sttp_reactor.store.memory import MemoryStore
+from sttp_reactor.sttp.last_requests import LONGEST_SECONDS, SILENT_SECONDS
 from sttp_reactor.sttp.server import Server
 
 SHUTDOWN_SECONDS = 3.0
@@ -82,7 +83,9 @@ def talk() -> Iterator[Callable[[Server], Talk]]:
         yield talk
 
 
-def test_one_drains_and_the_other_goes_on(make: Make, talk: Callable[[Server], Talk], reactor: Reactor) -> None:
+def test_one_drains_and_the_other_goes_on(
+    make: Make, talk: Callable[[Server], Talk], reactor: Reactor, clock: HandClock
+) -> None:
     going, staying = make(), make()
     for each in (going, staying):
         each.start()
@@ -92,6 +95,8 @@ def test_one_drains_and_the_other_goes_on(make: Make, talk: Callable[[Server], T
     one.socket.sendall(b"SHOW /a\n")
     going.drain(lambda: told.append("drained"))
     assert one.answer() == b"200 /a OK\nx\n", "what has been asked is answered"
+    assert one.ask(b"SHOW /a\n") == b"200 /a OK\nx\n", "and what was on its way"
+    clock.advance(SILENT_SECONDS)
     assert one.answer() == b"", "and then it closes"
     one.socket.close()
     while not told:
@@ -102,6 +107,33 @@ def test_one_drains_and_the_other_goes_on(make: Make, talk: Callable[[Server], T
     assert talk(staying).ask(b"LIST /\n") == b"200 / OK\n\n", "and accepts others"
     assert going.close(1.0)
     assert other.ask(b"CREATE /b y\n") == b"100 /b CREATED\n", "even when the other one is closed"
+
+
+def test_a_connection_that_nobody_has_used_is_closed_first(make: Make, talk: Callable[[Server], Talk]) -> None:
+    """A proxy holds one, to know in time."""
+    going = make()
+    going.start()
+    used, unused = talk(going), talk(going)
+    used.ask(b"LIST /\n")
+    going.drain(lambda: None)
+    assert unused.answer() == b""
+    assert used.ask(b"LIST /\n") == b"200 / OK\n\n"
+
+
+def test_a_client_that_never_pauses_does_not_hold_up_a_drain(
+    make: Make, talk: Callable[[Server], Talk], clock: HandClock
+) -> None:
+    going = make()
+    going.start()
+    client = talk(going)
+    client.ask(b"LIST /\n")
+    going.drain(lambda: None)
+    answered = 0
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        while client.ask(b"LIST /\n"):
+            answered += 1
+            clock.advance(SILENT_SECONDS / 2)
+    assert 1 < answered <= 2 * LONGEST_SECONDS / SILENT_SECONDS + 4, "what had come by then is answered, too"
 
 
 def test_the_reactor_stops_when_the_last_one_is_drained(
