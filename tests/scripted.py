@@ -194,6 +194,9 @@ class FakeTransport:
     def resume_reading(self) -> None:
         self.is_reading = True
 
+    def local_address(self) -> str:
+        return "203.0.113.1:8080"
+
     def bytes_unread(self) -> int:
         return self.unread
 

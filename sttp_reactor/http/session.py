@@ -117,6 +117,10 @@ class Session:
 
     # -- From the site --
 
+    @property
+    def addresses(self) -> tuple[str, str]:
+        return self.transport.peer, self.transport.local_address()
+
     def drain(self) -> None:
         """Answer what has been asked, then close."""
         self._draining = True

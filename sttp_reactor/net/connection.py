@@ -22,6 +22,7 @@ from collections.abc import Callable
 from typing import Final
 
 from sttp_reactor.limits import FIRST_READ_BYTES, WRITE_TIMEOUT
+from sttp_reactor.net.address import format_sockaddr
 from sttp_reactor.net.protocol import Protocol, Transport
 from sttp_reactor.net.reactor import READ, WRITE, Reactor
 from sttp_reactor.net.states import TRANSITIONS, Event, State
@@ -226,6 +227,12 @@ class Connection:
         protocol.connection_made(self)
         if data and self.state is _OPEN:
             protocol.data_received(data)
+
+    def local_address(self) -> str:
+        try:
+            return format_sockaddr(self._sock.family, self._sock.getsockname())
+        except OSError:
+            return ""
 
     def write(self, data: bytes) -> None:
         """Send `data` after whatever already waits. Nothing is sent once `close` or `abort` has been called."""

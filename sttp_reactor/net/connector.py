@@ -35,14 +35,16 @@ class Connector:
         timeout: float,
         write_timeout: float = WRITE_TIMEOUT,
         limits: StreamLimits = DEFAULT_LIMITS,
+        greeting: bytes = b"",
     ) -> None:
-        """`timeout` in seconds, from now to the established connection."""
+        """`timeout` in seconds, from now to the established connection. `greeting` goes out before anything else."""
         self._reactor = reactor
         self._address = address
         self._factory = factory
         self._on_failure = on_failure
         self._write_timeout = write_timeout
         self._limits = limits
+        self._greeting = greeting
         self._over = False
         self._sock: socket.socket | None = None
         self._registered = False
@@ -76,6 +78,9 @@ class Connector:
             return
         self._finish()
         try:
+            # The buffer of a socket that has sent nothing takes a line or a header whole.
+            if self._greeting and sock.send(self._greeting) < len(self._greeting):
+                raise OSError(errno.ENOBUFS, os.strerror(errno.ENOBUFS))
             peer = str(self._address)
             Connection(self._reactor, sock, self._factory, peer, self._write_timeout, limits=self._limits)
         except Exception as error:

@@ -23,6 +23,9 @@ class Transport(Interface):
     def peer_names(self) -> tuple[str, ...]:
         """The names in the certificate that the peer has shown, verified; empty without one, and without TLS."""
 
+    def local_address(self) -> str:
+        """Our own end, in the form of `peer`; "" where the connection is gone."""
+
     def write(self, data: bytes) -> None: ...
     def pause_reading(self) -> None: ...
     def resume_reading(self) -> None: ...

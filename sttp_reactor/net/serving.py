@@ -99,6 +99,7 @@ def connect(
     server_hostname: str | None = None,
     write_timeout: float = WRITE_TIMEOUT,
     limits: StreamLimits = DEFAULT_LIMITS,
+    greeting: bytes = b"",
 ) -> Connecting:
     """Connect to `host`: a name, an IPv4 or IPv6 address, or a Unix socket's path, which begins with `/`.
 
@@ -107,7 +108,8 @@ def connect(
     thread of its own; its addresses are tried one after the other, each for its share of what is left of `timeout`
     (seconds).
     With `tls`, the peer has to prove that it is `server_hostname`, `host` by default (without a zone, or a dot at its
-    end). `limits` are as for `serve`.
+    end). `limits` are as for `serve`. `greeting`, a few hundred bytes at most, is sent before all else, TLS included:
+    the header of the PROXY protocol is such a one.
     """
     factory: Callable[[], Protocol] = make_protocol
     if tls is not None:
@@ -122,7 +124,7 @@ def connect(
             server_hostname=server_hostname or host.partition("%")[0].removesuffix("."),
             on_failure=on_failure,
         )
-    return Connecting(reactor, factory, host, port, on_failure, timeout, write_timeout, limits)
+    return Connecting(reactor, factory, host, port, on_failure, timeout, write_timeout, limits, greeting)
 
 
 class Connecting:
@@ -138,12 +140,14 @@ class Connecting:
         timeout: float,
         write_timeout: float,
         limits: StreamLimits,
+        greeting: bytes,
     ) -> None:
         self._reactor = reactor
         self._factory = factory
         self._on_failure = on_failure
         self._write_timeout = write_timeout
         self._limits = limits
+        self._greeting = greeting
         self._deadline = reactor.clock() + timeout
         self._timer = reactor.call_later(timeout, self._looked_up_too_late)
         self._is_over = False
@@ -191,6 +195,7 @@ class Connecting:
             timeout=share,
             write_timeout=self._write_timeout,
             limits=self._limits,
+            greeting=self._greeting,
         )
 
     def _failed(self, error: OSError) -> None:

@@ -212,6 +212,9 @@ class TlsLayer:
         else:
             self._update_reading()
 
+    def local_address(self) -> str:
+        return self._below.local_address()
+
     def bytes_unread(self) -> int:
         """Of records: more than the protocol will be given, and 0 where it will be given nothing."""
         return self._below.bytes_unread() + (self._records.bytes_held if self._holding else 0)

@@ -68,7 +68,7 @@ class ProxyAnswerer:
             upstream = former.pop((target, server.weight), None)
             if upstream is None:
                 upstream = self._begin(target, server.weight)
-            upstream.use(settings.upstream, settings.health)
+            upstream.use(settings.upstream, settings.health, tell_clients=settings.send_proxy_protocol)
             self._checks[upstream].settings = settings.health
             upstreams.append(upstream)
         self._dispatcher.upstreams = upstreams
@@ -82,7 +82,15 @@ class ProxyAnswerer:
 
     def _begin(self, target: Target, weight: int) -> Upstream:
         settings = self._settings
-        upstream = Upstream(self._reactor, target, weight, settings.upstream, settings.health, self._dispatcher)
+        upstream = Upstream(
+            self._reactor,
+            target,
+            weight,
+            settings.upstream,
+            settings.health,
+            self._dispatcher,
+            tell_clients=settings.send_proxy_protocol,
+        )
         check = self._checks[upstream] = HealthCheck(self._reactor, upstream, settings.health)
         self._reactor.call_soon(check.start)
         return upstream

@@ -41,7 +41,7 @@ class HealthCheck:
         if self._link is None or self._link.is_over:
             seconds = self.settings.timeout
             times = LinkTimes(seconds, seconds, seconds)
-            self._link = Link(self._reactor, self._upstream.target, times, self)
+            self._link = Link(self._reactor, self._upstream.target, times, self, self._upstream.greeting)
         self._link.ask(call_for(_CHECK, self._checked, ANYBODY, self._reactor.now))
 
     def close(self) -> None:
@@ -83,7 +83,8 @@ class HealthCheck:
             if not self._lookout.is_over and self._reactor.now < self._lookout.made_at + IDLE_SECONDS:
                 return
             self._lookout.close()  # before the server's `idle_timeout` does, which would seem to mean something
-        self._lookout = Lookout(self._reactor, self._upstream.target, self.settings.timeout, self._is_stopping)
+        target, greeting = self._upstream.target, self._upstream.greeting
+        self._lookout = Lookout(self._reactor, target, self.settings.timeout, self._is_stopping, greeting)
 
     def _is_stopping(self) -> None:
         self._upstream.renew()

@@ -68,6 +68,12 @@ _OWN: Final = (
         " one for all of a directory.",
     ),
     Key("servers", (), records(_SERVER, _SERVERS), "The servers to ask, each with a weight from 1 to 100."),
+    Key(
+        "send_proxy_protocol",
+        False,
+        readers.boolean(),
+        "Tell the servers each client's address (version 2). Every client then has connections of its own to them.",
+    ),
     Key("upstream.connections", 2, readers.whole(1, 64), "Connections to each server; many clients share them."),
     Key("upstream.connect_timeout", 1.0, readers.duration(), "How long a connection to a server may take."),
     Key("upstream.read_timeout", 2.0, readers.duration(), "How long a server may take to answer a SHOW or LIST."),

@@ -25,11 +25,12 @@ IDLE_SECONDS: Final = 20.0
 
 
 class LinkTimes(NamedTuple):
-    """Seconds: for the connection to be made, for a reply to a read, and to a write."""
+    """Seconds: for the connection to be made, for a reply to a read, to a write, and until it is closed unused."""
 
     connect: float
     read: float
     write: float
+    idle: float = IDLE_SECONDS
 
 
 class LinkOwner(Protocol):
@@ -43,8 +44,12 @@ class LinkOwner(Protocol):
 class Link:
     """Belongs to the reactor's thread."""
 
-    def __init__(self, reactor: Reactor, target: Target, times: LinkTimes, owner: LinkOwner) -> None:
+    def __init__(
+        self, reactor: Reactor, target: Target, times: LinkTimes, owner: LinkOwner, greeting: bytes = b""
+    ) -> None:
+        """`greeting` goes out before the first call."""
         self._reactor = reactor
+        self._greeting = greeting
         self._target = target
         self._times = times
         self._owner = owner
@@ -135,6 +140,7 @@ class Link:
                 timeout=self._times.connect,
                 tls=self._target.tls,
                 write_timeout=self._times.write,
+                greeting=self._greeting,
             )
 
     def _not_connected(self, error: Exception) -> None:
@@ -158,7 +164,7 @@ class Link:
                 self._end(f"it did not answer within {seconds:g} s", is_fault=True)
                 return
         else:
-            deadline = self._last_used + IDLE_SECONDS
+            deadline = self._last_used + self._times.idle
             if self._reactor.now >= deadline:
                 self._end("", is_fault=False)
                 return

@@ -20,8 +20,10 @@ class Lookout:
     """`on_end` is called, once, when the server closes the connection without a word. Whatever else happens to it has
     another meaning (the server is full, or gone), and nobody is told. Belongs to the reactor's thread."""
 
-    def __init__(self, reactor: Reactor, target: Target, timeout: float, on_end: Callable[[], None]) -> None:
-        """`timeout`, in seconds, is for the connection to be made."""
+    def __init__(
+        self, reactor: Reactor, target: Target, timeout: float, on_end: Callable[[], None], greeting: bytes
+    ) -> None:
+        """`timeout`, in seconds, is for the connection to be made; `greeting` is sent, and nothing after it."""
         self.is_over = False
         self.made_at = reactor.now
         self._on_end = on_end
@@ -34,6 +36,7 @@ class Lookout:
             on_failure=self._not_connected,
             timeout=timeout,
             tls=target.tls,
+            greeting=greeting,
         )
 
     def close(self) -> None:

@@ -14,13 +14,13 @@ from sttp_reactor.client.requests import fits
 from sttp_reactor.errors import RemoteError
 from sttp_reactor.proxy.call import Call
 from sttp_reactor.wire.encoder import encode_response
-from sttp_reactor.wire.messages import NO_PATH, Action, Request, Response, Status
+from sttp_reactor.wire.messages import NO_PATH, Action, Request, Response
 from sttp_reactor.wire.parser import MAX_CONTENTS_LINE_BYTES, ResponseParser
 
 _USUAL: Final = bytes(range(0x20, 0x7F)) + b"\n"
 
-# How a server begins that takes no more connections: it has carried out nothing of what was sent on this one.
-_TOO_MANY: Final = "too many connections"
+# How a server begins that does not take this connection: it has carried out nothing of what was sent on it.
+_REFUSALS: Final = ("too many connections", "a header of the PROXY protocol was expected")
 
 
 class Replies:
@@ -117,7 +117,7 @@ class Replies:
     def _take_reply(self, call: Call, reply: Response, found: list[tuple[Call, bytes]]) -> bool:
         if reply.path == NO_PATH and not self.has_answered and not found:
             message = reply.message or ""
-            if reply.status is Status.SERVER_ERROR and message.startswith(_TOO_MANY):
+            if message.startswith(_REFUSALS):
                 self.refusal = message
                 self.fault = f"it refuses connections: {message}"
                 return False

@@ -49,6 +49,7 @@ class ProxySettings(Settings):
     "round_robin", "least_outstanding" or "hash"."""
 
     balance: str
+    send_proxy_protocol: bool
     servers: tuple[ServerSettings, ...]
     upstream: UpstreamSettings
     health: HealthSettings

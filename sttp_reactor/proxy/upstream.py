@@ -8,9 +8,11 @@ from typing import Final, Protocol
 
 from sttp_reactor.limits import DURATION_BOUNDS
 from sttp_reactor.metrics import COUNTER, GAUGE, Histogram, Sample
+from sttp_reactor.net.proxy_protocol import encode_v2
 from sttp_reactor.net.reactor import Reactor
 from sttp_reactor.net.timers import Timer
 from sttp_reactor.proxy.call import Call, is_long
+from sttp_reactor.proxy.client_links import IDLE_SECONDS, ClientLinks
 from sttp_reactor.proxy.link import Link, LinkTimes
 from sttp_reactor.proxy.settings import HealthSettings, UpstreamSettings
 from sttp_reactor.proxy.target import Target
@@ -46,6 +48,8 @@ class Upstream:
         settings: UpstreamSettings,
         health: HealthSettings,
         owner: UpstreamOwner,
+        *,
+        tell_clients: bool,
     ) -> None:
         self.target = target
         self.name = target.name
@@ -60,17 +64,25 @@ class Upstream:
         self.durations = Histogram("sttp_upstream_duration_seconds", _BOUNDS, (("server", self.name),))
         self._reactor = reactor
         self._owner = owner
+        self.greeting = b""
+        """What a connection that the proxy makes for itself has to begin with."""
         self._links: list[Link | None] = []
+        self._client_links: ClientLinks | None = None  # where each client has its own
         self._leaving_links: set[Link] = set()
         self._failures = 0  # in a row
         self._ejections = 0  # one after the other
         self._ejection: Timer | None = None
         self._risen_at: float | None = None
         self._slow_start: Timer | None = None
-        self.use(settings, health)
+        self.use(settings, health, tell_clients=tell_clients)
 
-    def use(self, settings: UpstreamSettings, health: HealthSettings) -> None:
-        """Go on with these; connections that are there keep their times."""
+    def use(self, settings: UpstreamSettings, health: HealthSettings, *, tell_clients: bool) -> None:
+        """Go on with these; connections that are there keep their times. With `tell_clients` the server is told by the
+        PROXY protocol who each client is."""
+        if tell_clients != bool(self.greeting):
+            self.renew()
+            self.greeting = encode_v2() if tell_clients else b""
+            self._client_links = ClientLinks(self._make_client_link, self._let_go) if tell_clients else None
         self._health = health
         self._times = LinkTimes(settings.connect_timeout, settings.read_timeout, settings.write_timeout)
         for link in self._links[settings.connections :]:
@@ -106,15 +118,13 @@ class Upstream:
 
     def renew(self) -> None:
         """Ask nothing more on the connections that are there. What a new one cannot be made for, was never sent."""
-        for link in self._links:
-            if link is not None:
-                self._let_go(link)
+        for link in self._present_links():
+            self._let_go(link)
         self._links = [None] * len(self._links)
 
     def close(self) -> None:
-        for link in (*self._links, *self._leaving_links):
-            if link is not None:
-                link.close()
+        for link in (*self._present_links(), *self._leaving_links):
+            link.close()
         self._stop_timers()
 
     # -- Its health --
@@ -189,7 +199,17 @@ class Upstream:
 
     # -- Its connections --
 
+    def _present_links(self) -> list[Link]:
+        """Those of clients are forgotten with this."""
+        links = [] if self._client_links is None else self._client_links.take_all()
+        return links + [link for link in self._links if link is not None]
+
+    def _make_client_link(self, greeting: bytes) -> Link:
+        return Link(self._reactor, self.target, self._times._replace(idle=IDLE_SECONDS), self, greeting)
+
     def _link_for(self, call: Call) -> Link:
+        if self._client_links is not None:
+            return self._client_links.link_for(call.waiter.addresses)
         links = self._links
         # The last one is for what may take long. Others do not wait behind it.
         last = len(links) - 1

@@ -24,6 +24,10 @@ class Waiter(Protocol):
     is_gone: bool
     """Nobody is there any more to read an answer. Once so, always so; workers look at it, too."""
 
+    @property
+    def addresses(self) -> tuple[str, str]:
+        """The client's address, and the one that it has connected to, as text; empty where there is no client."""
+
 
 class Asker(Waiter, Protocol):
     """Who may take the fast way: a session."""
@@ -60,6 +64,7 @@ class Answerer(Protocol):
 
 class _Anybody:
     is_gone = False
+    addresses = ("", "")
 
 
 ANYBODY: Final = _Anybody()

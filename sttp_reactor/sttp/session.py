@@ -241,6 +241,10 @@ class Session:
     def peer(self) -> str:
         return self.transport.peer
 
+    @property
+    def addresses(self) -> tuple[str, str]:
+        return self.transport.peer, self.transport.local_address()
+
     def answered(self, replies: bytes) -> None:
         if not self.is_gone:
             # Nothing was owed when the fast way took its chunk, so its slot is the first one until now.

@@ -104,6 +104,9 @@ class Talk:
     def resume_reading(self) -> None:
         self.is_reading = True
 
+    def local_address(self) -> str:
+        return "203.0.113.1:8081"
+
     def bytes_unread(self) -> int:
         return self.unread
 

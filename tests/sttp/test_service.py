@@ -366,6 +366,7 @@ class Waiter:
     """Who asks, and may leave."""
 
     is_gone = False
+    addresses = ("", "")
 
 
 def test_shows_do_not_queue_behind_lists(bench: Bench) -> None:
