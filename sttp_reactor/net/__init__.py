@@ -35,7 +35,7 @@ What blocks or computes for long goes to the threads of a `WorkerPool`, whose re
 """
 
 from sttp_reactor.errors import StartError
-from sttp_reactor.net.address import Address, resolve
+from sttp_reactor.net.address import Address, resolve, resolve_here
 from sttp_reactor.net.connection import Connection
 from sttp_reactor.net.connector import Connector
 from sttp_reactor.net.crowd import Crowd
@@ -78,5 +78,6 @@ __all__ = [
     "connect",
     "open_datagrams",
     "resolve",
+    "resolve_here",
     "serve",
 ]

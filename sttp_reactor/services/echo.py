@@ -26,7 +26,7 @@ from typing import Any, Final
 
 from sttp_reactor.command.arguments import parse
 from sttp_reactor.errors import StartError
-from sttp_reactor.net import Address, Datagrams, Reactor, Server, Transport, open_datagrams, resolve, serve
+from sttp_reactor.net import Address, Datagrams, Reactor, Server, Transport, open_datagrams, resolve_here, serve
 from sttp_reactor.services import echo_client
 from sttp_reactor.services.options import host_and_port
 
@@ -86,8 +86,8 @@ def open_all(reactor: Reactor, tcp: str | None, udp: str | None) -> tuple[list[S
     """Raises StartError, or ValueError with a sentence."""
     if tcp is None and udp is None:
         tcp = udp = DEFAULT
-    servers = [serve(reactor, Echo, resolve(*host_and_port("--tcp", tcp)))] if tcp is not None else []
-    addresses = resolve(*host_and_port("--udp", udp)) if udp is not None else []
+    servers = [serve(reactor, Echo, resolve_here(*host_and_port("--tcp", tcp)))] if tcp is not None else []
+    addresses = resolve_here(*host_and_port("--udp", udp)) if udp is not None else []
     return servers, [serve_datagrams(reactor, address) for address in addresses]
 
 

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 
 from sttp_reactor.command.arguments import parse
 from sttp_reactor.errors import StartError
-from sttp_reactor.net import Reactor, Server, TlsContext, TlsFiles, resolve, serve
+from sttp_reactor.net import Reactor, Server, TlsContext, TlsFiles, resolve_here, serve
 from sttp_reactor.printable import printable
 from sttp_reactor.services.options import whole
 
@@ -99,7 +99,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         port = whole("--port", arguments["--port"], 0, 65535)
         tls = tls_context(arguments["--certificate"], arguments["--key"])
-        server = serve(reactor, lambda: Session(site), resolve(arguments["--listen"], port), tls=tls)
+        server = serve(reactor, lambda: Session(site), resolve_here(arguments["--listen"], port), tls=tls)
     except (StartError, ValueError) as error:
         print(f"hello: {error}", file=sys.stderr)
         return 1

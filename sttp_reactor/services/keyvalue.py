@@ -24,7 +24,7 @@ from collections.abc import Iterator, Sequence
 
 from sttp_reactor.command.arguments import parse
 from sttp_reactor.errors import StartError
-from sttp_reactor.net.address import resolve
+from sttp_reactor.net.address import resolve_here
 from sttp_reactor.net.listener import Listener, bind
 from sttp_reactor.net.protocol import Transport
 from sttp_reactor.net.reactor import Reactor
@@ -32,9 +32,10 @@ from sttp_reactor.services.options import size, whole
 
 try:
     from sttp_reactor.services import keyvalue_admin as admin
-    from sttp_reactor.services.keyvalue_commands import COMMANDS, OOM, Refused, Store
+    from sttp_reactor.services.keyvalue_commands import COMMANDS, NIL, OOM, Refused, Store
     from sttp_reactor.services.keyvalue_quick import quick_replies
     from sttp_reactor.services.resp import Command, CommandParser
+    from sttp_reactor.services.resp3 import NULL, translated
 except ImportError as error:  # hiredis
     sys.exit(f"keyvalue needs the package {error.name}: pip install 'sttp_reactor[services]'")
 
@@ -73,6 +74,7 @@ class Session:
         self.server = server
         self.id = next(server.ids)
         self.name = b""
+        self.version = 2  # of RESP; a client says HELLO 3 if it wants another
         self._parser = CommandParser()
         self._waiting: Iterator[Command] = iter(())  # commands that have come and are not carried out yet
         self._paused = self._ended = self._yielding = self._no_more_input = False
@@ -85,7 +87,7 @@ class Session:
 
     def data_received(self, data: bytes) -> None:
         if not (self._ended or self._paused or self._yielding or self._parser.buffered):
-            quick = quick_replies(self.server.store, data)
+            quick = quick_replies(self.server.store, data, NIL if self.version == 2 else NULL)
             if quick is not None:
                 replies, count = quick
                 self.server.commands += count
@@ -126,6 +128,8 @@ class Session:
                         reply = run(store, words)
                     except Refused as refused:
                         reply = b"-%b\r\n" % str(refused).encode()
+            if self.version != 2:
+                reply = translated(store, words, reply)
             replies.append(reply)
             if len(reply) > SMALL_BYTES:
                 self._size += len(reply)
@@ -178,7 +182,12 @@ class Session:
 
     def describe(self) -> bytes:
         """The line of CLIENT LIST."""
-        return b"id=%d addr=%b name=%b db=0 resp=2\n" % (self.id, self.transport.peer.encode(), self.name)
+        return b"id=%d addr=%b name=%b db=0 resp=%d\n" % (
+            self.id,
+            self.transport.peer.encode(),
+            self.name,
+            self.version,
+        )
 
     def eof_received(self) -> None:
         self._no_more_input = True
@@ -205,7 +214,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         server = Server(reactor, most)
         listeners = [
             Listener(reactor, bind(address), lambda: Session(server))
-            for address in resolve(arguments["--listen"], port)
+            for address in resolve_here(arguments["--listen"], port)
         ]
     except (StartError, ValueError) as error:
         print(f"keyvalue: {error}", file=sys.stderr)

@@ -62,18 +62,20 @@ def _select(_session: Session, words: Command) -> bytes:
 
 
 def _reset(session: Session, _words: Command) -> bytes:
-    session.name = b""
+    session.name, session.version = b"", 2
     return b"+RESET\r\n"
 
 
 def _hello(session: Session, words: Command) -> bytes:
-    if len(words) > 1 and integer(words[1], "Protocol version is not an integer or out of range") != 2:
+    version = integer(words[1], "Protocol version is not an integer or out of range") if len(words) > 1 else None
+    if version not in (None, 2, 3):
         raise Refused("NOPROTO unsupported protocol version")
     if len(words) == 4 and words[2].upper() == b"SETNAME":
         session.name = words[3]
     elif len(words) > 2:
         raise Refused(f"ERR Syntax error in HELLO option '{words[2].decode('latin-1')}'")
-    fields = [(b"server", bulk(b"redis")), (b"version", bulk(REDIS_VERSION)), (b"proto", b":2\r\n")]
+    session.version = version or session.version
+    fields = [(b"server", bulk(b"redis")), (b"version", bulk(REDIS_VERSION)), (b"proto", b":%d\r\n" % session.version)]
     fields += [(b"id", b":%d\r\n" % session.id), (b"mode", bulk(b"standalone")), (b"role", bulk(b"master"))]
     return array([part for name, value in [*fields, (b"modules", b"*0\r\n")] for part in (bulk(name), value)])
 

@@ -25,25 +25,26 @@ _ANNOUNCED: Final = [b"$%d" % size for size in range(513)]
 _LONGEST: Final = len(_ANNOUNCED) - 1
 
 
-def quick_replies(store: Store, chunk: bytes) -> tuple[bytes, int] | None:
-    """The replies to all of `chunk`, which have been carried out, and how many they are; or None, and nothing is."""
+def quick_replies(store: Store, chunk: bytes, nil: bytes = NIL) -> tuple[bytes, int] | None:
+    """The replies to all of `chunk`, which have been carried out, and how many they are; or None, and nothing is. `nil`
+    is said of a name that is not there."""
     if len(chunk) > MOST_BYTES:
         return None
     parts = chunk.split(b"\r\n")
     if parts.pop():
         return None  # something is not whole
     if parts[0] == b"*2":
-        return _gets(store, parts)
+        return _gets(store, parts, nil)
     return _sets(store, parts) if parts[0] == b"*3" else None
 
 
-def _gets(store: Store, parts: list[bytes]) -> tuple[bytes, int] | None:
+def _gets(store: Store, parts: list[bytes], nil: bytes) -> tuple[bytes, int] | None:
     count, rest = divmod(len(parts), 5)
     keys = parts[4::5]
     if rest or not _are_all(parts, 5, b"*2", b"GET") or not _fit(parts[3::5], keys) or _may_expire(store, keys):
         return None
     found = store.replies.get
-    replies = [found(key, NIL) for key in keys]
+    replies = [found(key, nil) for key in keys]
     joined = b"".join(replies)
     return None if len(joined) > MOST_REPLY_BYTES else (joined, count)
 

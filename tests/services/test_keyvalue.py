@@ -87,7 +87,7 @@ def encoded(command: list[bytes]) -> bytes:
         (b"Get\r\n", b"-ERR wrong number of arguments for 'get' command\r\n"),
         (b"NOPE a b\r\n", b"-ERR unknown command 'NOPE', with args beginning with: 'a' 'b' \r\n"),
         (b"SELECT 0\r\nSELECT 1\r\n", b"+OK\r\n-ERR DB index is out of range\r\n"),
-        (b"HELLO 3\r\n", b"-NOPROTO unsupported protocol version\r\n"),
+        (b"HELLO 4\r\n", b"-NOPROTO unsupported protocol version\r\n"),
         (
             b"CLIENT SETNAME me\r\nCLIENT GETNAME\r\nRESET\r\nCLIENT GETNAME\r\n",
             b"+OK\r\n$2\r\nme\r\n+RESET\r\n$-1\r\n",
@@ -208,12 +208,16 @@ def test_redis_benchmark(port: int) -> None:
     ]  # fmt: skip
 
 
-def test_the_python_client(port: int) -> None:
+@pytest.mark.parametrize("version", [2, 3])
+def test_the_python_client(port: int, version: int) -> None:
     client_module = pytest.importorskip("redis", reason="the Python client is not installed")
-    with client_module.Redis(port=port, protocol=2) as client:
+    with client_module.Redis(port=port, protocol=version) as client:
         client.flushdb()
         assert client.set("name", "Alice", ex=100)
         assert client.get("name") == b"Alice"
+        assert client.get("nobody") is None
+        assert client.config_get("save") == {"save": ""}
+        assert len(client.client_list()) >= 1
         assert client.ttl("name") == 100
         assert sorted(client.scan_iter()) == [b"name"]
         assert client.info()["db0"]["keys"] == 1
@@ -280,10 +284,13 @@ def random_command(chance: random.Random) -> list[bytes]:
     return chance.choice(forms)
 
 
-def test_random_commands_are_answered_as_redis_answers_them(peer: Peer, redis: str) -> None:
+@pytest.mark.parametrize("version", [2, 3])
+def test_random_commands_are_answered_as_redis_answers_them(peer: Peer, redis: str, version: int) -> None:
     theirs = Peer(redis)
     with theirs.sock:
         for seed in range(300):
+            for each in (peer, theirs):
+                each.ask(b"HELLO %d\r\n" % version)
             chance = random.Random(seed)
             commands = [random_command(chance) for _ in range(20)]
             data = encoded([b"FLUSHDB"]) + b"".join(map(encoded, commands))
