@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 from sttp_reactor.metrics import Sample
@@ -39,6 +39,10 @@ class Backend(Protocol):
 
     def details(self) -> Iterable[str]:
         """Lines for an operator who asks what it is doing. Once it is open."""
+
+    def drain(self, done: Callable[[], None]) -> None:
+        """Nobody asks any more, and nothing is under way: put in order what the next start is to find. `done()` is
+        called when that is done, at once or later; harmless twice. The loop goes on meanwhile, and hears signals."""
 
     def close(self, patience: float) -> bool:
         """Release everything within `patience` seconds. False where something of it was still at work by then."""

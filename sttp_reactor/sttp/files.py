@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+import threading
+import time
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from sttp_reactor.metrics import Sample
+from sttp_reactor.net.threads import start_deaf
 from sttp_reactor.store.base import Store
 from sttp_reactor.store.disk.claim import Claim
 from sttp_reactor.sttp.cache import Cache
@@ -30,6 +33,7 @@ class Files:
         """`store` is made from the settings where it is None; `claim`, where others serve the same docroot."""
         self._server = server
         self._settings = server.settings
+        self._closing: threading.Thread | None = None
         self._store = make_store(server.settings, claim) if store is None else store
 
     @property
@@ -72,13 +76,35 @@ class Files:
     def details(self) -> Iterable[str]:
         yield f"workers: {self.service!r}"
 
+    def drain(self, done: Callable[[], None]) -> None:
+        if self._closing is None:
+            self._closing = self._begin_to_close(lambda: self._server.reactor.call_soon_threadsafe(done))
+
     def close(self, patience: float) -> bool:
+        deadline = time.monotonic() + patience
         ended = not hasattr(self, "service") or self.service.close(patience)
         if ended:
-            self._store.close()
-        else:
+            if self._closing is None:
+                self._closing = self._begin_to_close(lambda: None)
+            self._closing.join(max(0.0, deadline - time.monotonic()))
+            ended = not self._closing.is_alive()
+        if not ended:
             log.warning("the disk did not answer in time; its work is left to the next start")
         return ended
+
+    def _begin_to_close(self, done: Callable[[], None]) -> threading.Thread:
+        """In a thread of its own, since a disk may hang in the middle of it: then it is left behind."""
+
+        def close() -> None:
+            try:
+                self._store.close()
+            except Exception:
+                log.exception("the store could not be closed")
+            done()
+
+        thread = threading.Thread(target=close, name="sttp-close", daemon=True)
+        start_deaf(thread)
+        return thread
 
     def _make_cache(self, settings: Settings) -> Cache | None:
         cache = settings.cache

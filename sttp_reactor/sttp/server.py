@@ -52,6 +52,8 @@ _ACCESS: Final = ("access", "read_only", "limits.max_connections_per_address")
 _LOOK_AGAIN_SECONDS: Final = 0.02
 # What workers get to end in when there is no time left: enough for those that are idle.
 _LAST_SECONDS: Final = 0.1
+# For the reader of an access log to take the last lines, at the most.
+_LOG_SECONDS: Final = 5.0
 _FULL: Final = encode_response(server_error(NO_PATH, "too many connections; try again later"))
 _SPEAK_TLS: Final = encode_response(client_error(NO_PATH, "this port speaks TLS; use sttps://"))
 _NO_HEADER: Final = encode_response(client_error(NO_PATH, "a header of the PROXY protocol was expected of this proxy"))
@@ -193,7 +195,7 @@ class Server:
         patience = _LAST_SECONDS if self._hurried else patience
         ended = self.backend.close(patience)
         if self.access_log is not None:
-            self.access_log.close()
+            self.access_log.close(min(patience, _LOG_SECONDS))
         if self._owns_reactor:
             self.reactor.close()
         return ended
@@ -416,7 +418,7 @@ class Server:
             # For a client that has left, but a write is a write. Waiting here, a second signal is still heard.
             self.reactor.call_later(_LOOK_AGAIN_SECONDS, self._stop_if_empty)
         else:
-            self._drained()
+            self.backend.drain(self._drained)
 
     def _drained(self) -> None:
         on_drained, self._on_drained = self._on_drained, None
