@@ -8,11 +8,12 @@ from __future__ import annotations
 import itertools
 import logging
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Self
 
 from sttp_reactor.errors import FileMissing, Refused, StoreError
 from sttp_reactor.limits import DISK_THREADS, STUCK_SECONDS
+from sttp_reactor.metrics import Sample
 from sttp_reactor.net.reactor import Reactor
 from sttp_reactor.store.base import AnyRead, Found, OnChange, Operation, Store, Write
 from sttp_reactor.sttp.cache import Cache
@@ -106,6 +107,9 @@ class ScriptedStore:
 
     def close(self) -> None:
         pass
+
+    def samples(self) -> Iterable[Sample]:
+        return ()
 
     def checkpoint(self) -> None:
         self.checkpoints += 1

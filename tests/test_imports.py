@@ -36,7 +36,7 @@ LAYERS = {
     "net": "__init__ errors limits printable regular_files",
     "wire": GROUND,
     "config": f"{GROUND} regular_files",
-    "store": GROUND,
+    "store": f"{GROUND} metrics",
     "command": GROUND,
     # Upwards from here each may use what is below it.
     "http": "__init__ errors limits printable net",

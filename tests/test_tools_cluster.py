@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -53,6 +53,11 @@ class Cluster:
         )
         return done.stdout
 
+    def until(self, condition: Callable[[str], bool]) -> None:
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while not condition(status := self.words("status")):
+            assert time.monotonic() < deadline, status
+
     def until_status(self, *words: str) -> str:
         deadline = time.monotonic() + PATIENCE_SECONDS
         while not all(word in (status := self.words("status")) for word in words):
@@ -79,6 +84,13 @@ def cluster() -> Iterator[Cluster]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def revisions(status: str, names: str) -> set[str]:
+    """Those that the lines of members, or servers, tell: one, where everybody has come equally far."""
+    lines = [line for line in status.splitlines() if line.startswith(names)]
+    found = [line.rpartition("revision ")[2] for line in lines if "revision " in line]
+    return set(found) if len(found) == 3 else {"somebody does not tell"}
+
+
 def test_from_up_to_the_end(cluster: Cluster) -> None:
     assert cluster.up.stdout is not None
     assert "A cluster of three is up" in cluster.up.stdout.readline()
@@ -101,8 +113,10 @@ def test_from_up_to_the_end(cluster: Cluster) -> None:
     [proxy] = [line for line in cluster.words("status").splitlines() if line.startswith("proxy     runs  ")]
     if find_spec("httptools") is not None:
         for line in (proxy, *(line for line in cluster.words("status").splitlines() if line.startswith("sttpd-"))):
-            with urllib.request.urlopen(line.split()[-1], timeout=PATIENCE_SECONDS) as page:
+            [url] = [word for word in line.split() if word.startswith("http://")]
+            with urllib.request.urlopen(url, timeout=PATIENCE_SECONDS) as page:
                 assert b"<!doctype html>" in page.read().lower()
+        cluster.until(lambda status: revisions(status, "etcd-") == revisions(status, "sttpd-"))
     pids = cluster.pids()
     assert len(pids) == 7
     cluster.up.send_signal(signal.SIGTERM)

@@ -3,7 +3,7 @@
 # in front.
 #   tools/cluster.sh up                 starts all, says how to use them, and stops all at Ctrl-C
 #   tools/cluster.sh down               stops all, and removes what they have kept
-#   tools/cluster.sh status             who leads, in which term, how far each member's log has come, who runs
+#   tools/cluster.sh status             who leads, in which term, how far each member's log and each server's watch have come, who runs
 #   tools/cluster.sh kill NAME          ends etcd-1, etcd-2, etcd-3, sttpd-1, sttpd-2, sttpd-3 or proxy as a crash does
 #   tools/cluster.sh stop NAME          ends it in good order
 #   tools/cluster.sh start NAME         starts it again, with what it had
@@ -134,7 +134,14 @@ status() {
     if [[ $name == etcd-* && $state == runs ]]; then
       "$ROOT/.venv/bin/python" "$ROOT/tools/cluster_status.py" "$(client_port "$name")"
     elif [[ $name != etcd-* ]]; then
-      echo "sttp://127.0.0.1:$(sttp_port "$name")$(if has_page; then echo "  http://127.0.0.1:$(page_port "$name")/"; fi)"
+      printf 'sttp://127.0.0.1:%s' "$(sttp_port "$name")"
+      if has_page; then
+        printf '  http://127.0.0.1:%s/' "$(page_port "$name")"
+        if [[ $name == sttpd-* && $state == runs ]]; then
+          "$ROOT/.venv/bin/python" "$ROOT/tools/cluster_status.py" --watch "$(page_port "$name")"
+        fi
+      fi
+      echo
     else
       echo
     fi

@@ -41,6 +41,8 @@ HELP: Final = {
     "sttp_reloads_total": "Reloads, by result.",
     "sttp_request_duration_seconds": "From the request to its reply; what is cached is answered in no time.",
     "sttp_requests_total": "Requests that were answered, by action and status; those that came by HTTP too.",
+    "sttp_store_watch_up": "Whether the cluster's watch keeps this server's cache true.",
+    "sttp_store_watch_revision": "The revision of the cluster up to which the watch has told of changes.",
     "sttp_requests_waiting": "Requests that wait for the store, or are with it, by the workers that see to them.",
     "sttp_sent_bytes_total": "Bytes sent to all connections.",
     "sttp_store_errors_total": "Operations of the store that failed.",

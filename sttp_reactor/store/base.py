@@ -7,10 +7,11 @@ so that one batch can share one sync. A batch's operations are from different re
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import NamedTuple, Protocol, TypeVar
 
 from sttp_reactor.errors import StoreError
+from sttp_reactor.metrics import Sample
 
 
 class Operation(enum.Enum):
@@ -83,6 +84,9 @@ class Store(Protocol):
 
     def checkpoint(self) -> None:
         """Leave as little as possible to recover. For a quiet moment; raises StoreError."""
+
+    def samples(self) -> Iterable[Sample]:
+        """What it has to tell, for metrics. Any thread may ask."""
 
     def close(self) -> None:
         """Leave everything as `open` likes to find it."""

@@ -16,10 +16,11 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final
 
 from sttp_reactor.errors import StoreError
+from sttp_reactor.metrics import Sample
 from sttp_reactor.store.base import AnyRead, Found, OnChange, Store, Write
 from sttp_reactor.store.disk import attributes, claim, files, journal, reading, recovery, tree, turnlock, writing
 from sttp_reactor.store.disk import store as disk
@@ -122,6 +123,9 @@ class FaultyStore:
     def close(self) -> None:
         self._fault("close")
         self._store.close()
+
+    def samples(self) -> Iterable[Sample]:
+        return self._store.samples()
 
     def checkpoint(self) -> None:
         self._fault("checkpoint")

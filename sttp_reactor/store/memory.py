@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from sttp_reactor.errors import CannotCreatePath, FileMissing, PathMissing, Refused, StoreError
+from sttp_reactor.metrics import Sample
 from sttp_reactor.store.base import AnyRead, Found, OnChange, Operation, Write
 from sttp_reactor.store.disk.tree import split
 
@@ -27,6 +28,9 @@ class MemoryStore:
 
     def close(self) -> None:
         pass
+
+    def samples(self) -> Iterable[Sample]:
+        return ()
 
     def checkpoint(self) -> None:
         pass

@@ -71,10 +71,12 @@ class Files:
         return service.cache is not former
 
     def samples(self) -> Iterable[Sample]:
-        return self.service.samples()
+        yield from self.service.samples()
+        yield from self._store.samples()
 
     def details(self) -> Iterable[str]:
         yield f"workers: {self.service!r}"
+        yield f"store: {self._store!r}"
 
     def drain(self, done: Callable[[], None]) -> None:
         if self._closing is None:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from scripted import Bench, Talk
 
 from sttp_reactor.errors import StoreError
+from sttp_reactor.metrics import Sample
 from sttp_reactor.store.base import AnyRead, Found, OnChange, Operation, Write
 from sttp_reactor.store.memory import MemoryStore
 from sttp_reactor.sttp.access_log import Access
@@ -39,6 +40,9 @@ class Shelf:
 
     def close(self) -> None:
         pass
+
+    def samples(self) -> Iterable[Sample]:
+        return ()
 
     def checkpoint(self) -> None:
         pass

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
 from sttp_reactor.errors import StartError, StoreError, StoreFailed, UnfitError
+from sttp_reactor.metrics import Sample
 from sttp_reactor.store.base import AnyRead, Found, OnChange, Write
 from sttp_reactor.store.disk.claim import Claim, Served
 from sttp_reactor.store.disk.files import Temporaries, close_quietly
@@ -117,6 +118,9 @@ class DiskStore:
         for run in in_runs(writes, self._most_record_bytes()):
             outcomes += self._commit(run)
         return outcomes
+
+    def samples(self) -> Iterable[Sample]:
+        return ()
 
     def checkpoint(self) -> None:
         """Sync the file system and empty the journal, so that there is nothing to recover. Raises StoreError."""

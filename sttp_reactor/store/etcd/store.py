@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from sttp_reactor.errors import StartError, StoreError, StoreFailed
+from sttp_reactor.metrics import LOWEST, Sample
 from sttp_reactor.store.base import AnyRead, Found, OnChange, Write
 from sttp_reactor.store.etcd.answers import RefusedWhole
 from sttp_reactor.store.etcd.cluster import Cluster
@@ -60,9 +61,17 @@ class EtcdStore:
     def commit(self, writes: Sequence[Write]) -> list[StoreError | None]:
         return self._writer.commit(writes)
 
+    def samples(self) -> Iterable[Sample]:
+        yield Sample("sttp_store_watch_up", LOWEST, (), int(self._watch.is_live))
+        yield Sample("sttp_store_watch_revision", LOWEST, (), self._watch.revision)
+
     def checkpoint(self) -> None:
         pass  # an acknowledged write is on the disks of most members
 
     def close(self) -> None:
         self._cluster.close()
         self._watch.close()
+
+    def __repr__(self) -> str:
+        state = "live" if self._watch.is_live else "behind, or away"
+        return f"<EtcdStore {self._cluster}: watch {state}, told up to revision {self._watch.revision}>"
