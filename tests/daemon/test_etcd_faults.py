@@ -32,6 +32,8 @@ pytestmark = [
 SCHEDULES = int(os.environ.get("STTP_TEST_SCHEDULES", "5"))
 CLIENTS = 9
 FAULTS = 3
+# Of the members' default settings; STTP_TEST_SLOWNESS=4 allows four times as much.
+ELECTION_SECONDS = 3.0 * float(os.environ.get("STTP_TEST_SLOWNESS", "1"))
 # From one fault to the next, and how long a stopped process is stopped: an election takes 1 to 2.6 s.
 PAUSE_SECONDS = 0.7
 # Beyond what a write may take; a request that takes longer than this hangs.
@@ -232,6 +234,7 @@ def test_a_leader_that_is_killed_holds_up_nobody_for_long(tmp_path: Path, cluste
         print(
             f"writes of all nodes were back {gap[0]:.1f} s after the leader was killed; slowest {clients.slowest:.1f} s"
         )
+        assert gap[0] < ELECTION_SECONDS
         clients.history.check()
 
 
