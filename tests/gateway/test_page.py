@@ -6,12 +6,15 @@ import base64
 import importlib
 import re
 import shutil
+import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
+from running import Sttpd, starter
 from web import Web, serve
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="the extra `browser`")
@@ -26,6 +29,7 @@ pytestmark = [
     ),
 ]
 PATIENCE_SECONDS = 20.0
+PROXY = [sys.executable, "-c", "import sys; from sttp_reactor.cli.sttp_proxy import main; sys.exit(main())"]
 BINARY = {"Content_Type": "application/octet-stream"}
 
 
@@ -240,6 +244,33 @@ def test_figures_move_and_the_loop_turns(page: Page, tmp_path: Path) -> None:
     assert re.search(r"HTTP [1-9]", outputs["Connections"])
     page.until(lambda: len(page.one("#plots figure:last-child path").get_attribute("d")) > 8)
     assert page.complaints() == []
+
+
+def test_a_proxy_shows_its_servers(browser: Any, tmp_path: Path) -> None:
+    with starter(tmp_path) as start, ExitStack() as stack:
+        servers = [start(docroot=f"files-{number}") for number in range(2)]
+        names = [server.addresses[0] for server in servers]
+        for server in servers:
+            server.converse(b"CREATE /a text\n")
+        options = [word for option in ("http.enabled=true", "http.port=0", "health.fall=1") for word in ("-o", option)]
+        proxy = Sttpd(["-p", "0", "-s", ",".join(names), *options], tmp_path, command=PROXY)
+        stack.callback(proxy.finish)
+        page = Page(browser, Web(proxy))
+        page.complaints()
+
+        # At once, because the page makes them anew each second.
+        script = "return [...document.querySelectorAll('#servers tbody tr')].map((r) => r.innerText.split('\\t'))"
+
+        def rows() -> dict[str, list[str]]:
+            return {name.strip(): cells for name, *cells in browser.execute_script(script)}
+
+        page.until(lambda: rows().keys() == set(names))
+        assert {state for state, *_ in rows().values()} == {"up"}
+        servers[0].stop()
+        page.until(lambda: [rows().get(name, [""])[0] for name in names] == ["not asked", "up"])
+        page.screenshot(tmp_path / "servers.png")
+        assert page.complaints() == []
+        browser.get("about:blank")
 
 
 @pytest.mark.parametrize("width", [360, 800, 1600])

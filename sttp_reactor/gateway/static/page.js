@@ -289,9 +289,9 @@ function rate(name, part = "") {
 const gauge = (name) => (_before, after) => sumOf(after.values, name);
 
 // The value that a share of all that happened between the two was not above, within its bucket by proportion.
-function quantile(name, share) {
+function quantile(name, share, part = "") {
   return (before, after) => {
-    const bounds = Object.keys(after.values).filter((key) => key.startsWith(`${name}_bucket`))
+    const bounds = Object.keys(after.values).filter((key) => key.startsWith(`${name}_bucket`) && key.includes(part))
       .map((key) => [parseFloat(key.match(/le="([^"]+)"/)[1].replace("+Inf", "Infinity")), after.values[key] - (before.values[key] || 0)])
       .sort((one, other) => one[0] - other[0]);
     const all = bounds.length ? bounds[bounds.length - 1][1] : 0;
@@ -366,6 +366,27 @@ function draw(before, after) {
       return element("span", { className: lines.length > 1 ? `line${index}` : "", textContent: said });
     }));
   }
+}
+
+// -- The servers of a proxy --
+
+const UPSTREAM = "sttp_upstream_duration_seconds";
+
+function drawServers(before, after) {
+  const keys = Object.keys(after.values).filter((key) => key.startsWith("sttp_upstream_up{"));
+  $("servers").hidden = !keys.length;
+  $("servers").querySelector("tbody").replaceChildren(...keys.map((key) => {
+    const part = key.slice(key.indexOf("{") + 1, -1);
+    const sum = (name) => plain(sumOf(after.values, `sttp_upstream_${name}`, part));
+    const figure = (form, value) => value === null ? "–" : form(value);
+    const isUp = after.values[key] > 0;
+    const cells = [sum("outstanding"), figure(plain, rate("sttp_upstream_requests_total", part)(before, after)),
+      figure(seconds, quantile(UPSTREAM, 0.5, part)(before, after)), figure(seconds, quantile(UPSTREAM, 0.99, part)(before, after)),
+      sum("retries_total"), sum("ejections_total"), sum("unknown_total")];
+    return element("tr", {}, element("th", { scope: "row", textContent: part.slice(part.indexOf('"') + 1, -1) }),
+      element("td", { className: isUp ? "" : "bad", textContent: isUp ? "up" : "not asked" }),
+      ...cells.map((text) => element("td", { textContent: text })));
+  }));
 }
 
 // -- The loop --
@@ -444,6 +465,7 @@ function connect() {
     history.push(next);
     if (history.length > 10) history.shift();
     if (history.length > 1) draw(history.length > 5 ? history.at(-4) : history[0], next);
+    drawServers(history.length > 5 ? history.at(-4) : history[0], next);
     if (fresh?.length) {
       turns = turns.concat(fresh).slice(-MOST_TURNS);
       const work = (turn) => turn.reduce((sum, each, index) => sum + (index === 1 ? 0 : each), 0);
