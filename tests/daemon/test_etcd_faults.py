@@ -10,6 +10,7 @@ import contextlib
 import os
 import random
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -20,7 +21,7 @@ from etcd_cluster import ETCD, EtcdCluster, Member, new_prefix
 from linearizability import History
 from relay import Relay
 from running import Start, Sttpd, starter
-from test_etcd import options
+from test_etcd import PATIENT, options
 from test_linearizable import ACTIONS, PATHS
 
 pytestmark = [
@@ -236,6 +237,55 @@ def test_a_leader_that_is_killed_holds_up_nobody_for_long(tmp_path: Path, cluste
         )
         assert gap[0] < ELECTION_SECONDS
         clients.history.check()
+
+
+# sttpd whose wall clock is ahead by as many seconds as the file named by the argument says.
+JUMPING = """
+import sys, time
+file, *arguments = sys.argv[1:]
+real = time.time
+
+def jumping():
+    with open(file) as offset:
+        return real() + float(offset.read() or 0)
+
+time.time = jumping
+from sttp_reactor.cli.sttpd import main
+sys.exit(main(arguments))
+"""
+
+
+@pytest.mark.parametrize("reads", ["linearizable", "cached"])
+def test_a_wall_clock_that_jumps_changes_nothing(tmp_path: Path, cluster: EtcdCluster, reads: str) -> None:
+    """An hour ahead, a day back: nothing is kept longer, given up sooner, or shown again because of it. (Of the members
+    the clock is that of the machine; Raft measures no time of day.)"""
+    clock = tmp_path / "clock"
+    clock.write_text("0")
+    command = [sys.executable, "-c", JUMPING, str(clock)]
+    with starter(tmp_path) as start:
+
+        def begin(*arguments: str) -> Sttpd:
+            return start(*arguments, command=command)
+
+        servers = nodes(begin, cluster.urls, *PATIENT, f"store.reads={reads}")
+        clients = Clients(servers)
+
+        def jump() -> None:
+            for seconds in (3600, -86400, 86400, 0):
+                time.sleep(PAUSE_SECONDS)
+                # Whoever reads meanwhile finds the old one or the new one.
+                (tmp_path / "next").write_text(str(seconds))
+                (tmp_path / "next").replace(clock)
+                for server in servers:
+                    with server.connect() as wire:
+                        assert wire.ask(b"LIST /").startswith(b"200")
+            time.sleep(PAUSE_SECONDS)
+
+        clients.run(jump)
+        assert clients.failed == 0
+        assert clients.slowest < DEADLINE_SECONDS / 3
+        if reads == "linearizable":
+            clients.history.check()
 
 
 def test_without_most_of_the_members_everything_is_refused_in_time(tmp_path: Path, cluster: EtcdCluster) -> None:
