@@ -40,6 +40,10 @@ class UnfitError(StartError):
     means nothing. Starting again would not help."""
 
 
+class ToldToStop(StartError):
+    """A signal to stop came while the start had to wait for somebody else: nothing has failed."""
+
+
 class ConfigError(SttpError):
     """The configuration is wrong. `mistakes` holds one line for each, in the order of the file."""
 

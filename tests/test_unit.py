@@ -27,3 +27,9 @@ def test_the_open_files_are_enough_for_the_connections() -> None:
 
 def test_there_is_time_to_stop() -> None:
     assert int(UNIT["TimeoutStopSec"]) > SHUTDOWN_TIMEOUT
+
+
+def test_the_parent_alone_is_told_to_stop_and_says_when_its_children_are() -> None:
+    """What a manager sends to all processes of a group reaches the children beside their parent's word; whatever is
+    left when the time is up is still killed."""
+    assert UNIT["KillMode"] == "mixed"

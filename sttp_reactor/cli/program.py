@@ -18,7 +18,7 @@ from sttp_reactor import config
 from sttp_reactor.command.arguments import COMMAND_LINE_EXIT, parse, print_out, refuse
 from sttp_reactor.daemon import logs
 from sttp_reactor.daemon.pidfile import pid_file
-from sttp_reactor.errors import StartError, UnfitError
+from sttp_reactor.errors import StartError, ToldToStop, UnfitError
 from sttp_reactor.printable import printable
 
 log = logging.getLogger(__name__)
@@ -126,16 +126,22 @@ class _Run(Generic[S]):
         logs.set_up(level, style)
         if not loaded.is_reloadable:
             log.warning("%s is not a regular file, so it cannot be reloaded: SIGHUP will change nothing", loaded.source)
-        try:
-            # Whoever has read our pid from the file may send a signal at once; it waits until there is somebody to
-            # hear it.
-            with signals_blocked(), pid_file(Path(pid_name)) if pid_name is not None else contextlib.nullcontext():
-                return self._program.serve(loaded, lambda: self._load(again=True))
-        except StartError as error:
-            if style == "text":
-                raise
-            log.critical("%s", error)  # who reads objects wants nothing else
-            return _exit_code(error)
+        # Whoever has read our pid from the file may send a signal at once; it waits until there is somebody to hear it.
+        # Where nobody ever will, because the start fails, it is still held back when we end: it would kill us before
+        # the reason is told.
+        with signals_blocked():
+            try:
+                with pid_file(Path(pid_name)) if pid_name is not None else contextlib.nullcontext():
+                    return self._program.serve(loaded, lambda: self._load(again=True))
+            except ToldToStop as error:
+                log.info("stopped before it was ready: %s", error)
+                return 0
+            except StartError as error:
+                if style == "text":
+                    self._say(str(error))
+                else:
+                    log.critical("%s", error)  # who reads objects wants nothing else
+                return _exit_code(error)
 
     def _report(self, error: config.ConfigError) -> int:
         """Print the mistakes. Those of the file begin with its name, as a compiler's do, so that editors can jump to

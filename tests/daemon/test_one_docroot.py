@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -56,22 +59,64 @@ sys.stdin.read()
 """
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_start_that_waits_for_somebody_elses_lock_hears_signals(tmp_path: Path, number: signal.Signals) -> None:
-    docroot = tmp_path / "docroot"
+@contextlib.contextmanager
+def turn_kept(docroot: Path) -> Iterator[subprocess.Popen[str]]:
+    """Somebody who is no server has locked the docroot's turn, until he is killed or this ends."""
     pipe = subprocess.PIPE
     with subprocess.Popen(
         [sys.executable, "-c", _KEPT, str(docroot / ".sttp")], stdin=pipe, stdout=pipe, text=True
     ) as holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == "locked\n"
-        command = [*STTPD, "--docroot", str(docroot), "--port", "0"]
-        with subprocess.Popen(command, stderr=pipe, text=True) as server:
+        try:
+            yield holder
+        finally:
+            holder.kill()
+
+
+@contextlib.contextmanager
+def start_that_waits(folder: Path, holder: int, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """An sttpd on folder/docroot that has said that it waits for `holder`."""
+    command = [*STTPD, "-d", "docroot", "--pid-file", "pid", *arguments]
+    with subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, text=True) as server:
+        try:
             assert server.stderr is not None
-            assert re.search(rf"process {holder.pid} \(.*\) has the turn; waiting", server.stderr.readline())
+            assert re.search(rf"process {holder} \(.*\) has the turn; waiting", server.stderr.readline())
+            yield server
+        finally:
+            server.kill()
+
+
+@pytest.mark.parametrize("processes", PROCESSES)
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_start_that_waits_for_somebody_elses_lock_hears_signals(
+    tmp_path: Path, processes: int, number: signal.Signals
+) -> None:
+    """It ends as a server does that was up already: what was asked for has been done, and nothing has failed."""
+    with (
+        turn_kept(tmp_path / "docroot") as holder,
+        start_that_waits(tmp_path, holder.pid, "-p", "0", "-o", f"processes={processes}") as server,
+    ):
+        server.send_signal(number)
+        _, words = server.communicate(timeout=PATIENCE_SECONDS)
+        assert (server.returncode, "stop" in words) == (0, True), words
+        assert not (tmp_path / "pid").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2])
+def test_a_start_that_fails_says_why_whatever_signal_has_come_meanwhile(tmp_path: Path, number: signal.Signals) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken, turn_kept(tmp_path / "docroot") as holder:
+        port = taken.getsockname()[1]
+        with start_that_waits(tmp_path, holder.pid, "-p", str(port)) as server:
             server.send_signal(number)
-            server.wait(PATIENCE_SECONDS)
-        holder.kill()
+            holder.kill()
+            _, words = server.communicate(timeout=PATIENCE_SECONDS)
+            last = words.strip().splitlines()[-1:]
+            assert (server.returncode, last) == (
+                1,
+                [f"sttpd: cannot listen on 127.0.0.1:{port}: Address already in use"],
+            )
+            assert not (tmp_path / "pid").exists()
 
 
 # With all of /proc hidden but the processes, as the unit has it (ProcSubset=pid).

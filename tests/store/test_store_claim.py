@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from store_support import DONE, abandon, commit, create, disk, in_child, show, update
 
-from sttp_reactor.errors import StartError, StoreError
+from sttp_reactor.errors import StartError, StoreError, ToldToStop
 from sttp_reactor.store.disk import store as disk_store
 from sttp_reactor.store.disk.claim import Claim
 from sttp_reactor.store.disk.store import DiskStore
@@ -159,7 +159,8 @@ class TestOrphans:
         try:
             signal.raise_signal(signal.SIGTERM)  # to this thread, and to no other
             begun = time.monotonic()
-            refusal(docroot)
+            with pytest.raises(ToldToStop):
+                DiskStore(docroot).open()
             assert time.monotonic() - begun < disk_store.ORPHANS_SECONDS / 2
         finally:
             signal.sigtimedwait({signal.SIGTERM}, 0)

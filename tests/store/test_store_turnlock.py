@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from store_support import DONE, commit, create, disk, message, show, update
 
-from sttp_reactor.errors import StartError
+from sttp_reactor.errors import StartError, ToldToStop
 from sttp_reactor.store.disk import store as disk_store
 from sttp_reactor.store.disk.claim import Claim
 from sttp_reactor.store.disk.store import DiskStore
@@ -103,7 +103,7 @@ class TestStart:
         try:
             signal.raise_signal(signal.SIGTERM)  # to this thread, and to no other
             begun = time.monotonic()
-            with pytest.raises(StartError, match="told to stop"):
+            with pytest.raises(ToldToStop):
                 DiskStore(docroot).open()
             assert time.monotonic() - begun < LONG / 2
         finally:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
-from sttp_reactor.errors import StartError, StoreError, StoreFailed, UnfitError
+from sttp_reactor.errors import StartError, StoreError, StoreFailed, ToldToStop, UnfitError
 from sttp_reactor.metrics import Sample
 from sttp_reactor.store.base import AnyRead, Found, OnChange, Write
 from sttp_reactor.store.disk.claim import Claim, Served
@@ -85,7 +85,9 @@ class DiskStore:
                 self._hold()
                 return
             except Served as error:
-                if not error.is_over or time.monotonic() - begun > ORPHANS_SECONDS or _is_told_to_stop():
+                if error.is_over and _is_told_to_stop():
+                    raise ToldToStop(f"docroot {self._docroot}: told to stop, while {error.by} served it") from error
+                if not error.is_over or time.monotonic() - begun > ORPHANS_SECONDS:
                     raise StartError(f"docroot {self._docroot}: it is served already, by {error.by}") from error
             except (OSError, StoreError):
                 return  # it cannot be written; `open` says so
@@ -95,9 +97,9 @@ class DiskStore:
         """Takes the docroot (see `take`), applies what a crash left undone, removes left-overs; leaves an empty
         journal, so that nothing of what others do from now on is undone one day.
 
-        Raises StartError also where somebody else keeps us from that, or where SIGTERM or SIGINT, which the caller
-        holds back, have come meanwhile. Where the docroot cannot be written it is served all the same: every write
-        then gets its 500, until the cause is gone.
+        Raises StartError also where somebody else keeps us from that, and ToldToStop where SIGTERM or SIGINT, which the
+        caller holds back, have come meanwhile. Where the docroot cannot be written it is served all the same: every
+        write then gets its 500, until the cause is gone.
         """
         self._on_change = on_change
         self.take()
@@ -236,7 +238,7 @@ class DiskStore:
         while not journal.turn_lock.lock(_LOOK_SECONDS):
             waited = time.monotonic() - begun
             if is_start and _is_told_to_stop():
-                raise StartError(f"docroot {self._docroot}: told to stop, while {holder_of(journal.turn_file)} had it")
+                raise ToldToStop(f"docroot {self._docroot}: told to stop, while {holder_of(journal.turn_file)} had it")
             if waited > TOLD_SECONDS and not is_told:
                 is_told = True
                 log.warning("docroot %s: %s has the turn; waiting", self._docroot, holder_of(journal.turn_file))
