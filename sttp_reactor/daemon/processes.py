@@ -51,7 +51,7 @@ from sttp_reactor.net.endpoints import (
 from sttp_reactor.net.listener import bind
 from sttp_reactor.profiling import stacks
 from sttp_reactor.sttp.access_log import check_access_log
-from sttp_reactor.sttp.listening import endpoints_of, tls_context_of, unix_mode_of
+from sttp_reactor.sttp.listening import endpoints_at_start, tls_context_at_start, tls_context_of, unix_mode_of
 from sttp_reactor.sttp.settings import Settings
 from sttp_reactor.sttp.stores import Claim
 from sttp_reactor.sttp.team import Team
@@ -129,9 +129,9 @@ class Parent:
 
     def _run(self) -> int:
         try:
-            self._tls = tls_context_of(self._settings, self._held)
+            self._tls = tls_context_at_start(self._settings, self._held)
             if self._activated is None:
-                self._held = self._bind(endpoints_of(self._settings), self._settings)
+                self._held = self._bind(endpoints_at_start(self._settings), self._settings)
             self._lifecycle.kind.take(self._settings, self._claim)
             # Each child opens these; here it is known why one cannot.
             check_access_log(self._settings.log.access)

@@ -1,10 +1,18 @@
-"""Threads beside the reactor's, which leave signals to it."""
+"""Threads beside the reactor's, which leave signals to it; and waiting for one of them before there is a reactor."""
 
 from __future__ import annotations
 
 import signal
 import threading
-from typing import Final
+from collections.abc import Callable
+from typing import Final, TypeVar
+
+from sttp_reactor.errors import ToldToStop
+
+T = TypeVar("T")
+
+STOPPING: Final = frozenset({signal.SIGTERM, signal.SIGINT})
+_LOOK_SECONDS: Final = 0.05
 
 # What a thread's own fault raises is its own, and `faulthandler` tells of it.
 _FAULTS: Final = {signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGSYS, signal.SIGTRAP}
@@ -22,3 +30,32 @@ def start_deaf(thread: threading.Thread) -> None:
         thread.start()
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, previous)
+
+
+def wait_unless_told_to_stop(work: Callable[[], T], what: str) -> T:
+    """What `work` returns or raises, done in a thread of its own. Raises ToldToStop, with `what` was waited for, where
+    SIGTERM or SIGINT, which the caller holds back, have come and it takes long.
+
+    A start holds signals back until somebody can hear them, and a resolver or a network's disk that does not answer
+    would leave it deaf for as long. Nothing can end such a call, so its thread is left behind.
+    """
+    results: list[T] = []
+    errors: list[BaseException] = []
+
+    def do() -> None:
+        try:
+            results.append(work())
+        except BaseException as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=do, name="sttp-start", daemon=True)
+    start_deaf(thread)
+    while True:
+        thread.join(_LOOK_SECONDS)
+        if not thread.is_alive():
+            break
+        if signal.sigpending() & STOPPING:
+            raise ToldToStop(f"told to stop, while {what} did not answer")
+    if errors:
+        raise errors[0]
+    return results[0]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from sttp_reactor.errors import StartError
 from sttp_reactor.net.address import resolve_here
 from sttp_reactor.net.endpoints import HTTP_NAME, TLS_NAME, Endpoint
+from sttp_reactor.net.threads import wait_unless_told_to_stop
 from sttp_reactor.sttp.settings import Settings
 
 if TYPE_CHECKING:
@@ -37,6 +38,18 @@ def endpoints_of(settings: Settings) -> list[Endpoint]:
         found = [address for host in settings.http.listen_address for address in resolve_here(host, settings.http.port)]
         endpoints += [Endpoint(each, tls=settings.http.tls and not each.is_unix, kind=HTTP_NAME) for each in found]
     return list(dict.fromkeys(endpoints))
+
+
+def endpoints_at_start(settings: Settings) -> list[Endpoint]:
+    """The same, for a start: raises ToldToStop where a resolver hangs and a signal says so."""
+    return wait_unless_told_to_stop(lambda: endpoints_of(settings), "the resolver")
+
+
+def tls_context_at_start(settings: Settings, endpoints: Iterable[Endpoint] = ()) -> TlsContext | None:
+    """As `tls_context_of`, for a start: raises ToldToStop where the files' disk hangs and a signal says so."""
+    if settings.tls.certificate is None:
+        return tls_context_of(settings, endpoints)
+    return wait_unless_told_to_stop(lambda: tls_context_of(settings, endpoints), "the disk of the TLS files")
 
 
 def unix_mode_of(settings: Settings) -> int:

@@ -29,7 +29,7 @@ from sttp_reactor.sttp.door import Door
 from sttp_reactor.sttp.files import Files
 from sttp_reactor.sttp.keys import TABLE
 from sttp_reactor.sttp.last_requests import LastRequests
-from sttp_reactor.sttp.listening import endpoints_of, tls_context_of, unix_mode_of
+from sttp_reactor.sttp.listening import endpoints_at_start, tls_context_at_start, unix_mode_of
 from sttp_reactor.sttp.refusal import REFUSALS_LINGERING, Refusal
 from sttp_reactor.sttp.samples import ACCESS_DROPPED, samples_of
 from sttp_reactor.sttp.session import Session, SessionLimits
@@ -126,11 +126,11 @@ class Server:
         settings = self.settings
         try:
             if self.tls is None:
-                self.tls = tls_context_of(settings, self._sockets or ())
+                self.tls = tls_context_at_start(settings, self._sockets or ())
             self.access_log = self.open_access_log(settings)
             self.backend.open()
             self.answerer = self.backend.answerer
-            endpoints = endpoints_of(settings) if self._sockets is None else list(self._sockets)
+            endpoints = endpoints_at_start(settings) if self._sockets is None else list(self._sockets)
             self.prepare_door(endpoints)
             bind_one = partial(bind_here, unix_mode=unix_mode_of(settings))
             self.listen(bind_all(endpoints, bind_one) if self._sockets is None else self._sockets)

@@ -1,10 +1,11 @@
-"""A reload whose files or names take their time: meanwhile everybody is answered, and SIGTERM is heard."""
+"""A reload whose files or names take their time: everybody is answered, and SIGTERM heard; at a start, too."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 from certificates import certificate, key
 from operating import Operated, operated
+from running import PATIENCE_SECONDS
 
 # sttpd where, once the file `slow` is there, a name is looked up, and the file named by the argument is opened, only
 # when somebody has written to the pipe `pipe`: as with a resolver or a network's disk that does not answer.
@@ -91,6 +93,29 @@ def test_sigterm_is_heard_and_nothing_is_waited_for(tmp_path: Path, processes: i
         server.stop()
         os.close(end)
     assert "reloaded" not in server.log
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize("case", ["resolver", "certificate"])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_start_that_waits_for_them_is_stopped(
+    tmp_path: Path, case: str, processes: int, number: signal.Signals
+) -> None:
+    what, text = CASES[case]
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "slow").touch()
+    (tmp_path / "sttpd.yaml").write_text(f"port: 0\ndocroot: files\nprocesses: {processes}\n{text}")
+    command = [sys.executable, "-c", SLOW, what, "-c", "sttpd.yaml", "--pid-file", "pid"]
+    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as server:
+        try:
+            end = os.open(tmp_path / "pipe", os.O_WRONLY)  # returns when it waits for us
+            server.send_signal(number)
+            _, log = server.communicate(timeout=PATIENCE_SECONDS)
+            os.close(end)
+            assert (server.returncode, "stopped before it was ready: told to stop, while the" in log) == (0, True), log
+            assert not (tmp_path / "pid").exists()
+        finally:
+            server.kill()
 
 
 def test_a_second_reload_meanwhile_follows(tmp_path: Path) -> None:
